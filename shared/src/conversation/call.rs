@@ -1,0 +1,154 @@
+//! What a conversation object can be asked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConversationId, DeviceId, UserId};
+use crate::object::{ObjectClass, requests};
+use crate::protocol::conversation::{ConversationView, MemberPage};
+use crate::protocol::event::EventPage;
+use crate::protocol::message::{MessageAck, MessagePage, NewMessage};
+use crate::protocol::seq::Seq;
+use crate::time::Timestamp;
+
+/// The class of conversation objects, one per conversation.
+#[derive(Debug)]
+pub struct ConversationObject;
+
+impl ObjectClass for ConversationObject {
+    const BINDING: &'static str = "CONVERSATION";
+    type Name = ConversationId;
+    type Request = ConversationRequest;
+
+    fn object_name(name: &ConversationId) -> String {
+        name.to_string()
+    }
+}
+
+requests! {
+    /// All that a conversation object can be asked.
+    ConversationRequest of ConversationObject {
+        /// Make it.
+        Create => Created,
+        /// Describe it.
+        GetConversation => ConversationView,
+        /// List its members.
+        ListMembers => MemberPage,
+        /// Send a message.
+        Send => MessageAck,
+        /// Page through its messages.
+        ListMessages => MessagePage,
+        /// Page through its events.
+        ListEvents => EventPage,
+    }
+}
+
+/// Makes the conversation. Its members' user objects are known to exist. A direct conversation
+/// that exists is left as it is; a group that exists is a `conflict`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// The object's own id.
+    pub conversation_id: ConversationId,
+    /// Who makes it; a group's owner.
+    pub creator: UserId,
+    /// What it is to be.
+    pub kind: CreateKind,
+    /// Whether only ciphertext may be sent.
+    pub encrypted: bool,
+}
+
+/// What a new conversation is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CreateKind {
+    /// Between the creator and one other.
+    Direct {
+        /// The other.
+        peer: UserId,
+    },
+    /// A group.
+    Group {
+        /// Its name.
+        name: Option<String>,
+        /// What it is for.
+        description: Option<String>,
+        /// The members beside the creator, each once.
+        members: Vec<UserId>,
+    },
+}
+
+/// The conversation is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// Whether it was made now.
+    pub created: bool,
+}
+
+/// Describes the conversation to a member. The name and picture of a direct conversation are
+/// left null: they are the other user's, and the edge fills them in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetConversation {
+    /// Who asks.
+    pub actor: UserId,
+}
+
+/// Lists the members to a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListMembers {
+    /// Who asks.
+    pub actor: UserId,
+    /// Where the page starts.
+    pub cursor: Option<String>,
+    /// How many, already within the limit.
+    pub limit: u32,
+}
+
+/// Sends a message. One with a `client_msg_id` that its sender has used here before is not
+/// stored again: the answer is the first one's, marked as a duplicate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Send {
+    /// Who sends.
+    pub actor: UserId,
+    /// What; validated by the service.
+    pub message: NewMessage,
+}
+
+/// Pages through the messages, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListMessages {
+    /// Who asks.
+    pub actor: UserId,
+    /// Where the page starts.
+    pub cursor: Option<String>,
+    /// How many, already within the limit.
+    pub limit: u32,
+}
+
+/// Pages through the events, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListEvents {
+    /// Who asks.
+    pub actor: UserId,
+    /// The page begins with the event after this one.
+    pub after_seq: Seq,
+    /// How many, already within the limit.
+    pub limit: u32,
+}
+
+/// Opens a socket. Travels in the header [`SOCKET_HEADER`] of an upgrade request, as JSON; the
+/// object answers 101, or 200 with an [`crate::object::Answer`] that holds the problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSocket {
+    /// Who opens it.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// When the token that opened it expires, and the socket with it.
+    pub expires_at: Timestamp,
+    /// Replay the events after this one first.
+    pub after_seq: Option<Seq>,
+    /// Whether the client offered the subprotocol, which is then answered.
+    pub subprotocol: bool,
+}
+
+/// Where an [`OpenSocket`] travels.
+pub const SOCKET_HEADER: &str = "x-parlance-socket";

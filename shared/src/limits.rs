@@ -1,0 +1,64 @@
+//! The limits of protocol version 1, each in one place.
+
+use std::time::Duration;
+
+/// Bytes of a message's content.
+pub const CONTENT_BYTES: usize = 64 * 1024;
+/// Characters (Unicode scalar values) of a text message.
+pub const TEXT_CHARS: usize = 16_384;
+/// Members of a group, its creator included.
+pub const GROUP_MEMBERS: usize = 1024;
+/// Characters of a name (a group's, a person's, a device's).
+pub const NAME_CHARS: usize = 100;
+/// Characters of a group's description.
+pub const DESCRIPTION_CHARS: usize = 500;
+/// Characters of a person's status message.
+pub const STATUS_CHARS: usize = 140;
+/// Bytes of a link to a picture.
+pub const URL_BYTES: usize = 2048;
+/// Ids or phone numbers in a list of a body, but for the members of a new group.
+pub const LIST_ITEMS: usize = 100;
+/// Bytes of a request body.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a socket frame from a client.
+pub const FRAME_BYTES: usize = 128 * 1024;
+/// Characters of a message's preview in the conversation list.
+pub const PREVIEW_CHARS: usize = 100;
+
+/// Conversations on a page: default and most.
+pub const CONVERSATIONS_PAGE: PageLimit = PageLimit { default: 20, most: 100 };
+/// Messages on a page: default and most.
+pub const MESSAGES_PAGE: PageLimit = PageLimit { default: 50, most: 200 };
+/// Events on a page: default and most.
+pub const EVENTS_PAGE: PageLimit = PageLimit { default: 200, most: 1000 };
+/// Members on a page: default and most.
+pub const MEMBERS_PAGE: PageLimit = PageLimit { default: 100, most: 1024 };
+/// Bytes of stored events after which a page ends early, with `has_more`.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Events replayed on a socket in one go; what lies further back is paged from history.
+pub const REPLAY_EVENTS: u32 = 10_000;
+/// Bytes of stored events replayed on a socket in one go.
+pub const REPLAY_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a verification code lives.
+pub const CODE_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// Wrong tries after which a code is dead.
+pub const CODE_TRIES: u32 = 5;
+/// Codes that a number gets in an hour.
+pub const CODES_PER_HOUR: u32 = 5;
+/// How long an access token lives.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// How often a client pings.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Devices of a user; signing in on one more signs the longest unused one out.
+pub const DEVICES: usize = 32;
+
+/// How many items a page holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimit {
+    /// When the client does not say.
+    pub default: u32,
+    /// At most; asking for more gives this many.
+    pub most: u32,
+}

@@ -1,0 +1,171 @@
+//! Bodies of `/conversations/*`, but for messages.
+
+use serde::{Deserialize, Serialize};
+
+use super::message::ContentType;
+use super::seq::Seq;
+use crate::ids::{ConversationId, MessageId, UserId};
+use crate::time::Timestamp;
+
+/// What kind of conversation it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationType {
+    /// Between two users, for ever.
+    Direct,
+    /// Between up to 1024.
+    Group,
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads and writes.
+    Member,
+    /// Also adds, removes and names.
+    Admin,
+    /// Also appoints admins, and ends the group.
+    Owner,
+}
+
+/// `POST /conversations`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateConversation {
+    /// Direct or group.
+    #[serde(rename = "type")]
+    pub kind: ConversationType,
+    /// A group's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What a group is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The other members; the caller is one without being named.
+    pub member_ids: Vec<UserId>,
+    /// Whether only ciphertext may be sent.
+    #[serde(default)]
+    pub encrypted: bool,
+}
+
+/// 201 (200 where the direct conversation exists) of `POST /conversations`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationCreated {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+}
+
+/// `GET /conversations/{id}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationView {
+    /// Its id.
+    pub id: ConversationId,
+    /// Direct or group.
+    #[serde(rename = "type")]
+    pub kind: ConversationType,
+    /// A group's name; of a direct conversation, the other user's.
+    pub name: Option<String>,
+    /// What a group is for.
+    pub description: Option<String>,
+    /// A link to its picture.
+    pub avatar_url: Option<String>,
+    /// Whether only ciphertext may be sent.
+    pub encrypted: bool,
+    /// How many members it has.
+    pub member_count: u32,
+    /// In a direct conversation, the other user.
+    pub peer_id: Option<UserId>,
+    /// The caller's role.
+    pub role: Role,
+    /// The newest event.
+    pub head_seq: Seq,
+    /// Who made it.
+    pub created_by: UserId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// A member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Who.
+    pub user_id: UserId,
+    /// As what.
+    pub role: Role,
+    /// Since when.
+    pub joined_at: Timestamp,
+}
+
+/// `GET /conversations/{id}/members`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberPage {
+    /// The members, in the order of their ids.
+    pub members: Vec<MemberView>,
+    /// Where the next page starts, null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
+/// The newest message of a conversation, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastMessage {
+    /// Its id.
+    pub message_id: MessageId,
+    /// Its event number.
+    pub seq: Seq,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// What it is.
+    pub content_type: ContentType,
+    /// At most 100 characters; empty for encrypted content.
+    pub preview: String,
+    /// When it was sent.
+    pub created_at: Timestamp,
+}
+
+/// One conversation in the caller's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationItem {
+    /// Its id.
+    pub id: ConversationId,
+    /// Direct or group.
+    #[serde(rename = "type")]
+    pub kind: ConversationType,
+    /// A group's name; of a direct conversation, the other user's.
+    pub name: Option<String>,
+    /// A link to its picture; of a direct conversation, the other user's.
+    pub avatar_url: Option<String>,
+    /// In a direct conversation, the other user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_id: Option<UserId>,
+    /// The newest message.
+    pub last_msg: Option<LastMessage>,
+    /// When that was.
+    pub last_message_at: Option<Timestamp>,
+    /// How many messages of others lie after `read_seq`.
+    pub unread: u64,
+    /// The newest event.
+    pub head_seq: Seq,
+    /// Up to where the caller has read.
+    pub read_seq: Seq,
+    /// Until when it makes no sound.
+    pub muted_until: Option<Timestamp>,
+    /// Whether it is put away.
+    pub archived: bool,
+    /// Whether it is kept on top.
+    pub pinned: bool,
+}
+
+/// `GET /conversations`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationPage {
+    /// Pinned first, then the newest activity first.
+    pub conversations: Vec<ConversationItem>,
+    /// Where the next page starts, null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+    /// Unread messages in all conversations that are not archived.
+    pub total_unread: u64,
+}

@@ -1,0 +1,76 @@
+//! Events of a conversation's log. An event has the shape of its server frame.
+
+use serde::{Deserialize, Serialize};
+
+use super::message::Message;
+use super::seq::Seq;
+use crate::ids::{ConversationId, UserId};
+use crate::time::Timestamp;
+
+/// One change of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A message was sent.
+    NewMessage(Message),
+    /// Members came in; the first event of every group, with the members it began with.
+    MemberAdded(MemberAdded),
+}
+
+/// Members came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAdded {
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// The event's number.
+    pub seq: Seq,
+    /// Who came in.
+    pub user_ids: Vec<UserId>,
+    /// Who let them in.
+    pub added_by: UserId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+impl Event {
+    /// The event's number.
+    #[must_use]
+    pub const fn seq(&self) -> Seq {
+        match self {
+            Self::NewMessage(message) => message.seq,
+            Self::MemberAdded(added) => added.seq,
+        }
+    }
+
+    /// The event as `viewer` sees it: only the sender sees its `client_msg_id`.
+    #[must_use]
+    pub fn seen_by(mut self, viewer: UserId) -> Self {
+        if let Self::NewMessage(message) = &mut self
+            && message.sender_id != viewer
+        {
+            message.client_msg_id = None;
+        }
+        self
+    }
+
+    /// The message, where the event is one.
+    #[must_use]
+    pub const fn as_message(&self) -> Option<&Message> {
+        match self {
+            Self::NewMessage(message) => Some(message),
+            Self::MemberAdded(_) => None,
+        }
+    }
+}
+
+/// A page of events, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<Event>,
+    /// The newest event's number.
+    pub head_seq: Seq,
+    /// Whether events follow those on the page.
+    pub has_more: bool,
+}

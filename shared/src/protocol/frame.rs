@@ -1,0 +1,283 @@
+//! Socket frames, one JSON object each.
+//!
+//! [`ClientFrame::parse`] reads what a client sent, [`ServerFrame::to_text`] writes what it is
+//! sent. A frame of an unknown type is an error to the server and ignored by clients.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Event;
+use super::input;
+use super::message::{MessageAck, NewMessage};
+use super::problem::{Code, Problem};
+use super::seq::Seq;
+use crate::ids::{ClientMessageId, ConversationId, DeviceId, UserId};
+use crate::limits;
+use crate::time::Timestamp;
+
+/// The keep-alive frame, to the letter: the runtime answers it without waking the object.
+pub const PING: &str = r#"{"type":"ping"}"#;
+/// The answer to [`PING`].
+pub const PONG: &str = r#"{"type":"pong"}"#;
+
+/// The subprotocol that the server speaks.
+pub const SUBPROTOCOL: &str = "parlance.v1";
+
+/// Why the server closed a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseCode {
+    /// 4000: the client broke the protocol (a binary or oversized frame).
+    ProtocolError,
+    /// 4001: the token has expired or was revoked.
+    TokenExpired,
+    /// 4003: no longer a member.
+    NotMember,
+}
+
+impl CloseCode {
+    /// The number on the wire (RFC 6455, section 7.4.2).
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::ProtocolError => 4000,
+            Self::TokenExpired => 4001,
+            Self::NotMember => 4003,
+        }
+    }
+}
+
+/// What a client asks on a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientFrame {
+    /// `send_message`
+    SendMessage(SendMessage),
+    /// `ack`: everything up to here has reached this device.
+    Ack(Ack),
+    /// `sync`: the events after a seq, again.
+    Sync(Sync),
+    /// `ping` that was not written to the letter, so that the runtime did not answer it.
+    Ping,
+}
+
+/// `send_message`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendMessage {
+    /// Where to.
+    pub conversation_id: ConversationId,
+    /// What.
+    #[serde(flatten)]
+    pub message: NewMessage,
+}
+
+/// `ack`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Of which conversation.
+    pub conversation_id: ConversationId,
+    /// The last event that has arrived.
+    pub up_to_seq: Seq,
+}
+
+/// `sync`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sync {
+    /// Of which conversation.
+    pub conversation_id: ConversationId,
+    /// The last event that the client has.
+    pub after_seq: Seq,
+}
+
+/// A frame that could not be read: what to tell the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadFrame {
+    /// What is wrong.
+    pub problem: Problem,
+    /// The client's name for the message, where the frame had a readable one.
+    pub client_msg_id: Option<ClientMessageId>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    client_msg_id: ClientMessageId,
+}
+
+impl ClientFrame {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    /// [`BadFrame`], to be told to the client; the socket stays open.
+    pub fn parse(text: &str) -> Result<Self, BadFrame> {
+        Self::read(text).map_err(|problem| BadFrame {
+            problem,
+            client_msg_id: serde_json::from_str::<Named>(text)
+                .ok()
+                .map(|named| named.client_msg_id),
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, Problem> {
+        let bytes = text.as_bytes();
+        let envelope: Envelope = input::json(bytes)?;
+        match envelope.kind.as_str() {
+            "send_message" => {
+                // The two halves are read one by one, since a flattened struct would lose the
+                // name of the field that does not fit.
+                let Target { conversation_id } = input::json(bytes)?;
+                let message = input::json(bytes)?;
+                Ok(Self::SendMessage(SendMessage { conversation_id, message }))
+            }
+            "ack" => input::json(bytes).map(Self::Ack),
+            "sync" => input::json(bytes).map(Self::Sync),
+            "ping" => Ok(Self::Ping),
+            _ => Err(Problem::invalid_field("type", "is not a frame that this server knows")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Target {
+    conversation_id: ConversationId,
+}
+
+/// What the server says on a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ServerFrame {
+    /// The socket is open.
+    AuthAck(AuthAck),
+    /// The message is stored.
+    MsgAck(MessageAck),
+    /// Too much lies between the client's position and the head: page from history.
+    SyncGap {
+        /// Which conversation.
+        conversation_id: ConversationId,
+        /// The first event that was not sent.
+        from_seq: Seq,
+        /// The newest event.
+        head_seq: Seq,
+    },
+    /// The answer to a `ping` that the runtime did not answer.
+    Pong,
+    /// Something could not be done.
+    Error(ErrorFrame),
+    /// A change of a conversation.
+    #[serde(untagged)]
+    Event(Event),
+}
+
+/// `auth_ack`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthAck {
+    /// Who this socket speaks for.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// The server's clock.
+    pub server_time: Timestamp,
+    /// How often to ping, in seconds.
+    pub heartbeat_seconds: u64,
+    /// On a conversation's socket: its newest event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_seq: Option<Seq>,
+}
+
+impl AuthAck {
+    /// The first frame of a socket.
+    #[must_use]
+    pub fn new(user_id: UserId, device_id: DeviceId, now: Timestamp, head_seq: Option<Seq>) -> Self {
+        Self {
+            user_id,
+            device_id,
+            server_time: now,
+            heartbeat_seconds: limits::HEARTBEAT.as_secs(),
+            head_seq,
+        }
+    }
+}
+
+/// `error`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorFrame {
+    /// The stable word.
+    pub code: Code,
+    /// What happened.
+    pub detail: String,
+    /// The message that it happened to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_msg_id: Option<ClientMessageId>,
+    /// When to try again, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<BadFrame> for ServerFrame {
+    fn from(bad: BadFrame) -> Self {
+        Self::Error(ErrorFrame {
+            code: bad.problem.code,
+            detail: bad.problem.detail,
+            client_msg_id: bad.client_msg_id,
+            retry_after_ms: bad.problem.retry_after_ms,
+        })
+    }
+}
+
+impl ServerFrame {
+    /// The frame as it goes over the wire.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        // Frames are plain structs with string keys, which always serialize; were one not to,
+        // the client is told of a fault rather than sent nothing.
+        serde_json::to_string(self).unwrap_or_else(|_| {
+            r#"{"type":"error","code":"internal","detail":"A frame could not be written."}"#.to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "00000000-0000-4000-8000-000000000001";
+
+    #[test]
+    fn a_frame_that_does_not_fit_names_its_field_and_its_message() {
+        let bad = ClientFrame::parse(&format!(
+            r#"{{"type":"send_message","conversation_id":"{ID}","client_msg_id":"{ID}","content":5}}"#
+        ))
+        .unwrap_err();
+        assert_eq!(bad.problem.errors[0].field, "content");
+        assert_eq!(bad.client_msg_id, Some(ID.parse().unwrap()));
+        let bad = ClientFrame::parse(&format!(r#"{{"type":"ack","up_to_seq":-1,"conversation_id":"{ID}"}}"#));
+        assert_eq!(bad.unwrap_err().problem.errors[0].field, "up_to_seq");
+        for text in ["", "[]", "null", "{}", r#"{"type":3}"#, r#"{"type":"dance"}"#, "\u{fffd}"] {
+            assert!(ClientFrame::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_wire_form_of_server_frames_is_pinned() {
+        let ack = ServerFrame::MsgAck(MessageAck {
+            client_msg_id: ID.parse().unwrap(),
+            conversation_id: ID.parse().unwrap(),
+            message_id: ID.parse().unwrap(),
+            seq: Seq::new(3),
+            created_at: Timestamp::from_millis(0),
+            status: super::super::message::MessageStatus::Sent,
+            duplicate: false,
+        });
+        assert_eq!(
+            ack.to_text(),
+            format!(
+                r#"{{"type":"msg_ack","client_msg_id":"{ID}","conversation_id":"{ID}","message_id":"{ID}","seq":3,"created_at":"1970-01-01T00:00:00.000Z","status":"sent","duplicate":false}}"#
+            )
+        );
+        assert_eq!(ServerFrame::Pong.to_text(), PONG);
+    }
+}

@@ -1,0 +1,252 @@
+//! A message: what a client sends, and what everyone sees.
+
+use serde::{Deserialize, Serialize};
+
+use super::input::Fields;
+use super::problem::Problem;
+use super::seq::Seq;
+use crate::ids::{ClientMessageId, ConversationId, MediaId, MessageId, UserId};
+use crate::limits;
+use crate::time::Timestamp;
+
+/// What a message's content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentType {
+    /// Text as written.
+    #[default]
+    Text,
+    /// A picture; `content` is its caption.
+    Image,
+    /// A film; `content` is its caption.
+    Video,
+    /// A voice note.
+    Voice,
+    /// A document; `content` is its caption.
+    File,
+    /// A place.
+    Location,
+    /// A question with options.
+    Poll,
+    /// Written by the server.
+    System,
+    /// Ciphertext that only devices of the members can read.
+    Encrypted,
+}
+
+impl ContentType {
+    /// Whether a message of this type carries a medium.
+    #[must_use]
+    pub const fn carries_media(self) -> bool {
+        matches!(self, Self::Image | Self::Video | Self::Voice | Self::File)
+    }
+}
+
+/// The fields of `send_message`: the body of `POST .../messages` and, beside
+/// `conversation_id`, of the frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewMessage {
+    /// The sender's name for the message.
+    pub client_msg_id: ClientMessageId,
+    /// What it says.
+    pub content: String,
+    /// What `content` is.
+    #[serde(default)]
+    pub content_type: ContentType,
+    /// The message of the same conversation that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// The medium that it carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_id: Option<MediaId>,
+    /// The members that it mentions.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+}
+
+/// A field that may be absent, null or a list.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl NewMessage {
+    /// Checks what can be checked without looking at the conversation.
+    ///
+    /// # Errors
+    /// `payload_too_large` when the content is over 64 KiB; `invalid_request`, with the fields,
+    /// for everything else.
+    pub fn validate(&self) -> Result<(), Problem> {
+        if self.content.len() > limits::CONTENT_BYTES {
+            return Err(Problem::new(
+                super::problem::Code::PayloadTooLarge,
+                format!("content must have at most {} bytes.", limits::CONTENT_BYTES),
+            ));
+        }
+        let mut fields = Fields::new();
+        let content_type = self.content_type;
+        fields.require(
+            content_type != ContentType::System,
+            "content_type",
+            "must not be system: the server alone writes such messages",
+        );
+        fields.require(
+            content_type != ContentType::Text || self.content.chars().count() <= limits::TEXT_CHARS,
+            "content",
+            format!("must have at most {} characters", limits::TEXT_CHARS),
+        );
+        fields.require(
+            content_type.carries_media() || !self.content.trim().is_empty(),
+            "content",
+            "must not be blank",
+        );
+        fields.require(
+            self.mentions.len() <= limits::LIST_ITEMS,
+            "mentions",
+            format!("must have at most {} ids", limits::LIST_ITEMS),
+        );
+        fields.require(
+            content_type.carries_media() == self.media_id.is_some(),
+            "media_id",
+            if content_type.carries_media() {
+                "is missing"
+            } else {
+                "does not go with this content_type"
+            },
+        );
+        fields.finish()
+    }
+}
+
+/// A message as the members see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Where it was sent.
+    pub conversation_id: ConversationId,
+    /// Its event number.
+    pub seq: Seq,
+    /// Its id.
+    pub message_id: MessageId,
+    /// The sender's name for it; shown to the sender only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_msg_id: Option<ClientMessageId>,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// What it says.
+    pub content: String,
+    /// What `content` is.
+    pub content_type: ContentType,
+    /// The medium that it carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_id: Option<MediaId>,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// The members that it mentions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserId>,
+    /// Whether it was deleted for everyone.
+    pub is_deleted: bool,
+    /// When the conversation took it.
+    pub created_at: Timestamp,
+}
+
+impl Message {
+    /// The first characters of what it says, for lists; empty for encrypted content.
+    #[must_use]
+    pub fn preview(&self) -> String {
+        if self.content_type == ContentType::Encrypted || self.is_deleted {
+            return String::new();
+        }
+        self.content.chars().take(limits::PREVIEW_CHARS).collect()
+    }
+}
+
+/// The server's word that a message is stored, at its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageAck {
+    /// The sender's name for the message.
+    pub client_msg_id: ClientMessageId,
+    /// Where it was sent.
+    pub conversation_id: ConversationId,
+    /// Its id.
+    pub message_id: MessageId,
+    /// Its event number.
+    pub seq: Seq,
+    /// When the conversation took it.
+    pub created_at: Timestamp,
+    /// How far it has come: `sent`.
+    pub status: MessageStatus,
+    /// Whether it had been sent before; the rest then tells of the first time.
+    pub duplicate: bool,
+}
+
+/// How far a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageStatus {
+    /// Stored.
+    Sent,
+}
+
+/// A page of messages, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessagePage {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Where the next page starts, null at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_message(content_type: ContentType, content: &str) -> NewMessage {
+        NewMessage {
+            client_msg_id: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+            content: content.to_owned(),
+            content_type,
+            reply_to: None,
+            media_id: None,
+            mentions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn limits_are_kept_to_the_last_character() {
+        let text = |n: usize| new_message(ContentType::Text, &"\u{e9}".repeat(n)).validate();
+        assert_eq!(text(limits::TEXT_CHARS), Ok(()));
+        assert_eq!(text(limits::TEXT_CHARS + 1).unwrap_err().errors[0].field, "content");
+        let sealed = |n: usize| new_message(ContentType::Encrypted, &"x".repeat(n)).validate();
+        assert_eq!(sealed(limits::CONTENT_BYTES), Ok(()));
+        assert_eq!(sealed(limits::CONTENT_BYTES + 1).unwrap_err().status, 413);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert!(new_message(ContentType::Text, " \n").validate().is_err());
+        assert!(new_message(ContentType::System, "hello").validate().is_err());
+        assert!(new_message(ContentType::Image, "caption").validate().is_err());
+        let mut crowd = new_message(ContentType::Text, "hello");
+        crowd.mentions = vec!["00000000-0000-4000-8000-000000000001".parse().unwrap(); 101];
+        assert_eq!(crowd.validate().unwrap_err().errors[0].field, "mentions");
+    }
+
+    #[test]
+    fn absent_and_null_are_the_same() {
+        let id = "00000000-0000-4000-8000-000000000001";
+        let short: NewMessage =
+            serde_json::from_str(&format!(r#"{{"client_msg_id":"{id}","content":"a"}}"#)).unwrap();
+        let long: NewMessage = serde_json::from_str(&format!(
+            r#"{{"client_msg_id":"{id}","content":"a","content_type":"text","reply_to":null,"media_id":null,"mentions":null}}"#
+        ))
+        .unwrap();
+        assert_eq!(short, long);
+    }
+}

@@ -1,0 +1,14 @@
+//! Wire types of protocol version 1: HTTP bodies, socket frames, problem details.
+//!
+//! What always holds: unknown fields of a client's input are ignored; a value of a type here
+//! has passed the limits of [`crate::limits`] where it came from a client.
+
+pub mod auth;
+pub mod conversation;
+pub mod event;
+pub mod frame;
+pub mod input;
+pub mod message;
+pub mod problem;
+pub mod seq;
+pub mod user;

@@ -1,0 +1,10 @@
+//! Users: profile, devices and their tokens, and the list of conversations.
+//!
+//! One object per user is the only writer of all of it. The list is kept by deliveries from
+//! conversation objects, which may come again and are then ignored.
+
+pub mod call;
+pub mod refresh;
+pub mod schema;
+pub mod service;
+pub mod store;
