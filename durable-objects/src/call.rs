@@ -1,0 +1,91 @@
+//! Calls that objects make to objects.
+
+use js_sys::JsString;
+use parlance_shared::ids::UserId;
+use parlance_shared::object::{Call, ObjectClass};
+use parlance_shared::user::call::{Delivered, UserObject};
+use worker::Env;
+
+use crate::stub::{self, CallFailure};
+
+/// Asks a user object.
+///
+/// # Errors
+/// See [`CallFailure`].
+pub async fn user<C: Call<UserObject>>(
+    env: &Env,
+    id: UserId,
+    call: C,
+) -> Result<C::Reply, CallFailure> {
+    stub::call(env, &id, call).await
+}
+
+/// News from a conversation, written once for all the users who get the same: what differs is the
+/// recipient's id alone.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    after_id: JsString,
+}
+
+impl Delivery {
+    /// The delivery of `events` (a JSON array of events) from `conversation` (a
+    /// `ConversationSummary` in JSON).
+    #[must_use]
+    pub fn new(conversation: &str, events: &str) -> Self {
+        Self {
+            after_id: JsString::from(after_id(conversation, events)),
+        }
+    }
+
+    /// Hands it to a user.
+    ///
+    /// # Errors
+    /// See [`CallFailure`].
+    pub async fn to(&self, env: &Env, id: UserId) -> Result<Delivered, CallFailure> {
+        // Joined in JavaScript, which does not copy the events to do so.
+        let body = JsString::from(up_to_id(id)).concat(&self.after_id);
+        let name = UserObject::object_name(&id);
+        let answer = stub::call_raw(env, UserObject::BINDING, &name, &body).await?;
+        stub::read_answer(&answer)
+    }
+}
+
+fn up_to_id(id: UserId) -> String {
+    format!(r#"{{"deliver":{{"user_id":"{id}""#)
+}
+
+fn after_id(conversation: &str, events: &str) -> String {
+    format!(r#","conversation":{conversation},"events":{events}}}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use parlance_shared::protocol::conversation::ConversationType;
+    use parlance_shared::time::Timestamp;
+    use parlance_shared::user::call::{ConversationSummary, Deliver, UserRequest};
+
+    use super::*;
+
+    #[test]
+    fn a_delivery_written_in_parts_is_the_request_itself() {
+        let id: UserId = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        let conversation = ConversationSummary {
+            conversation_id: "00000000-0000-4000-8000-000000000002".parse().unwrap(),
+            kind: ConversationType::Direct,
+            name: Some("a \"name\"".to_owned()),
+            avatar_url: None,
+            direct_members: vec![id],
+            created_at: Timestamp::from_millis(0),
+        };
+        let request = UserRequest::from(Deliver {
+            user_id: id,
+            conversation: conversation.clone(),
+            events: Vec::new(),
+        });
+        let conversation = serde_json::to_string(&conversation).unwrap();
+        assert_eq!(
+            up_to_id(id) + &after_id(&conversation, "[]"),
+            serde_json::to_string(&request).unwrap()
+        );
+    }
+}
