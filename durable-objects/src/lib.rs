@@ -16,6 +16,7 @@ pub mod account;
 pub mod alarm;
 mod bindings;
 pub mod call;
+pub mod conversation;
 pub mod host;
 pub mod sockets;
 pub mod sql;

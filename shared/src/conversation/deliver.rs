@@ -115,7 +115,12 @@ impl<S: Sql> ConversationService<S> {
     /// # Errors
     /// When storage fails: the runtime then lets the alarm go off again.
     pub fn on_alarm(&mut self, now: Timestamp) -> Result<Effects, SqlError> {
-        // Until this has been answered, something may be left.
+        // Until this has been answered, something may be left. Where memory was made under the
+        // belief that no alarm was set (one that is just going off does not show), it is wrong
+        // about what has been delivered.
+        if !self.alarm_set {
+            self.state = None;
+        }
         self.alarm_set = true;
         let Some(state) = self.load()? else {
             self.alarm_set = false;

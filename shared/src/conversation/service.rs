@@ -63,15 +63,20 @@ pub struct ConversationService<S> {
 }
 
 impl<S: Sql> ConversationService<S> {
-    /// The conversation in `scope` of `sql`. `alarm_set` says whether an alarm is set, or has
-    /// just gone off and not been answered.
-    pub const fn new(sql: S, scope: i64, alarm_set: bool) -> Self {
+    /// The conversation in `scope` of `sql`, where no alarm is set unless
+    /// [`Self::alarm_is`] says so.
+    pub const fn new(sql: S, scope: i64) -> Self {
         Self {
             sql,
             scope,
-            alarm_set,
+            alarm_set: false,
             state: None,
         }
+    }
+
+    /// Says whether an alarm is set, before anything else is asked.
+    pub const fn alarm_is(&mut self, set: bool) {
+        self.alarm_set = set;
     }
 
     pub(super) const fn store(&self) -> Store<'_, S> {

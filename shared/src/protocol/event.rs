@@ -45,10 +45,17 @@ impl Event {
 
     /// The event as `viewer` sees it: only the sender sees its `client_msg_id`.
     #[must_use]
-    pub fn seen_by(mut self, viewer: UserId) -> Self {
-        if let Self::NewMessage(message) = &mut self
-            && message.sender_id != viewer
-        {
+    pub fn seen_by(self, viewer: UserId) -> Self {
+        match &self {
+            Self::NewMessage(message) if message.sender_id != viewer => self.seen_by_others(),
+            _ => self,
+        }
+    }
+
+    /// The event as everyone but the sender of its message sees it.
+    #[must_use]
+    pub fn seen_by_others(mut self) -> Self {
+        if let Self::NewMessage(message) = &mut self {
             message.client_msg_id = None;
         }
         self

@@ -183,6 +183,24 @@ fn an_alarm_that_wakes_a_forgetful_object_still_finds_what_is_left() {
 }
 
 #[test]
+fn an_alarm_that_rings_after_a_request_woke_the_object_still_finds_what_is_left() {
+    let mut world = World::direct();
+    let mut inboxes = Inboxes::default();
+    inboxes.settle(&mut world);
+    world.send(0, "acknowledged");
+    // The alarm is about to ring and no longer shows when a request wakes the object first.
+    world.alarm = None;
+    world.crash();
+    let actor = world.users[0];
+    let call = crate::conversation::call::GetConversation { actor };
+    world.service.get(call).unwrap();
+    let effects = world.service.on_alarm(world.now).unwrap();
+    world.carry_out(&effects);
+    inboxes.settle(&mut world);
+    assert_eq!(inboxes.head(&world, 1), 1);
+}
+
+#[test]
 fn a_woken_object_without_an_alarm_bothers_no_one() {
     let mut world = World::group();
     let mut inboxes = Inboxes::default();

@@ -34,7 +34,7 @@ impl World {
         let sql = Rc::new(NativeSql::in_memory().unwrap());
         let entropy = SeededEntropy::new(11);
         Self {
-            service: ConversationService::new(Rc::clone(&sql), OBJECT_SCOPE, false),
+            service: ConversationService::new(Rc::clone(&sql), OBJECT_SCOPE),
             sql,
             users: (0..4).map(|_| UserId::random(&entropy)).collect(),
             entropy,
@@ -122,8 +122,8 @@ impl World {
 
     /// The process dies: memory is gone, the alarm and what was committed are not.
     fn crash(&mut self) {
-        let alarm_set = self.alarm.is_some();
-        self.service = ConversationService::new(Rc::clone(&self.sql), OBJECT_SCOPE, alarm_set);
+        self.service = ConversationService::new(Rc::clone(&self.sql), OBJECT_SCOPE);
+        self.service.alarm_is(self.alarm.is_some());
     }
 }
 
