@@ -36,7 +36,7 @@ test: build ## Run every test: native, whole-system, foreign clients
 	@node scripts/dev-vars.mjs
 	@$(if $(TEST_WORKERS),node scripts/build-worker.mjs $(TEST_WORKERS))
 	cargo test --workspace
-	@bash scripts/test-node.sh
+	$(if $(wildcard tests/node),node --test "tests/node/**/*.test.mjs")
 
 lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
 	cargo fmt --all --check

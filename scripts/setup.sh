@@ -48,6 +48,23 @@ setup_rust() {
   fi
 }
 
+# Puts the pinned Node first on the path that the Makefile sets. npm 10 forgets this link when it
+# drops the packages with the Nodes of other platforms. Where there is no package for this
+# platform, the machine's own Node serves, if it is new enough.
+link_node() {
+  local own pinned=(node_modules/node-*/bin/node)
+  if [[ -x ${pinned[0]} ]]; then
+    ln -sf "../${pinned[0]#node_modules/}" node_modules/.bin/node
+    return
+  fi
+  own=$(command -v node) || fail "this platform needs its own Node, 22.12 or newer"
+  "$own" -e '
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    process.exit(major > 22 || (major === 22 && minor >= 12) ? 0 : 1);
+  ' || fail "this platform needs its own Node, 22.12 or newer; $("$own" --version) is too old"
+  ln -sf "$own" node_modules/.bin/node
+}
+
 setup_node() {
   local stamp=node_modules/.installed-package-lock.json
   if cmp -s package-lock.json "$stamp" && [[ -x node_modules/.bin/node ]]; then
@@ -58,16 +75,7 @@ setup_node() {
   say "installing the npm packages (about ten seconds)"
   # Warnings are only about the Node that runs npm, which is not the one that will be used.
   npm ci --loglevel=error
-  # Where there is no package with the pinned Node, the machine's own serves if new enough.
-  if ! node_modules/.bin/node --version >/dev/null 2>&1; then
-    local own
-    own=$(command -v node)
-    "$own" -e '
-      const [major, minor] = process.versions.node.split(".").map(Number);
-      process.exit(major > 22 || (major === 22 && minor >= 12) ? 0 : 1);
-    ' || fail "this platform needs its own Node, 22.12 or newer; $("$own" --version) is too old."
-    ln -sf "$own" node_modules/.bin/node
-  fi
+  link_node
   cp package-lock.json "$stamp"
 }
 
@@ -96,6 +104,7 @@ cargo_tool() {
   rm -rf "$partial/target"
   # Another clone may have been faster: then its copy stays.
   [[ -x "$home/bin/$binary" ]] || { rm -rf "$home"; mv "$partial" "$home"; }
+  rm -rf "$partial"
   say "$crate is ready ($((SECONDS - started)) s)"
 }
 
