@@ -1,0 +1,58 @@
+# Parlance: build, run, test. `make` alone lists the targets; longer steps are in scripts/.
+
+PORT ?= 8787
+STATE_DIR ?= .state/dev
+VARS ?=
+
+# The tools must fit the crates, so their versions are those that Cargo.toml pins.
+WASM_BINDGEN_VERSION := $(shell sed -n 's/^wasm-bindgen = "=\([^"]*\)".*/\1/p' Cargo.toml)
+WORKER_BUILD_VERSION := $(shell sed -n 's/^worker = "=\([^"]*\)".*/\1/p' Cargo.toml)
+# One place for all clones: compiling the tools takes minutes.
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parlance
+
+export PORT STATE_DIR VARS WASM_BINDGEN_VERSION WORKER_BUILD_VERSION TOOLS
+# Node, wrangler, esbuild and wasm-opt are those of package.json.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+# Crates that become WebAssembly, besides the Worker itself: workers that only tests use.
+TEST_WORKERS := $(wildcard tests/sql-worker)
+WASM := --target wasm32-unknown-unknown
+
+.PHONY: help dev build test lint fmt clean setup
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n  make dev PORT=9000 STATE_DIR=.state/b VARS="RATE_LIMIT_SCALE=0"\n'
+
+dev: build ## Build, then serve on http://127.0.0.1:$PORT with state in $STATE_DIR
+	@node scripts/dev-vars.mjs
+	@exec env STOP_WITH_PARENT=1 node scripts/dev.mjs
+
+build: setup ## Compile the Worker to WebAssembly, if anything changed
+	@node scripts/build-worker.mjs functions/worker
+
+test: build ## Run every test: native, whole-system, foreign clients
+	@node scripts/dev-vars.mjs
+	@$(if $(TEST_WORKERS),node scripts/build-worker.mjs $(TEST_WORKERS))
+	cargo test --workspace
+	$(if $(wildcard tests/node),node --test "tests/node/**/*.test.mjs")
+
+lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@bash scripts/clippy-wasm.sh functions/worker durable-objects $(TEST_WORKERS)
+
+fmt: setup-rust ## Format the Rust code
+	cargo fmt --all
+
+clean: ## Remove what was built; keeps state, node_modules and the cached tools
+	cargo clean
+	rm -rf functions/worker/build tests/*/build .wrangler
+
+setup: setup-rust
+	@bash scripts/setup.sh node tools
+
+.PHONY: setup-rust
+setup-rust:
+	@bash scripts/setup.sh rust

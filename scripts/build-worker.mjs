@@ -1,0 +1,113 @@
+// Compiles a Worker crate to WebAssembly with worker-build: Rust, wasm-bindgen, wasm-opt,
+// esbuild. The result is CRATE/build/index.js and index_bg.wasm.
+//
+//   node scripts/build-worker.mjs CRATE_DIRECTORY...      (through `make build`)
+//
+// Always holds: when neither an input nor the output changed since the last build, nothing
+// is run. "Changed" is judged by content, so that a switch of branches and back costs
+// nothing. Must not download anything: the tools are those that scripts/setup.sh brought.
+
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
+
+const root = resolve(import.meta.dirname, "..");
+const { TOOLS, WASM_BINDGEN_VERSION, WORKER_BUILD_VERSION } = process.env;
+
+// What every Worker is made of, besides its own directory.
+const SHARED_INPUTS = [
+  "Cargo.toml",
+  "Cargo.lock",
+  "rust-toolchain.toml",
+  "package-lock.json",
+  "scripts/build-worker.mjs",
+  "shared",
+  "functions",
+  "durable-objects",
+];
+const NOT_INPUTS = new Set(["build", "target", "node_modules"]);
+
+/** Every file below `path` (itself, if it is one), in a fixed order. */
+function filesBelow(path) {
+  const absolute = join(root, path);
+  if (!existsSync(absolute)) return [];
+  const entries = readdirSync(absolute, { withFileTypes: true, throwIfNoEntry: false });
+  return entries
+    .filter((entry) => !NOT_INPUTS.has(entry.name) && !entry.name.startsWith("."))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) =>
+      entry.isDirectory() ? filesBelow(join(path, entry.name)) : [join(path, entry.name)],
+    );
+}
+
+function fingerprint(files) {
+  const hash = createHash("sha256");
+  for (const file of files) {
+    const absolute = join(root, file);
+    if (!existsSync(absolute)) continue;
+    const content = readFileSync(absolute);
+    hash.update(`${file}\0${content.length}\0`).update(content);
+  }
+  return hash.digest("hex");
+}
+
+function inputsOf(crate) {
+  const paths = [...new Set([...SHARED_INPUTS, crate])];
+  const files = paths.flatMap((path) =>
+    /\.(toml|lock|json|mjs)$/.test(path) ? [path] : filesBelow(path),
+  );
+  return `${fingerprint(files)} ${WASM_BINDGEN_VERSION} ${WORKER_BUILD_VERSION} ${process.env.RUSTFLAGS ?? ""}`;
+}
+
+function size(bytes) {
+  return `${(bytes / 1024).toFixed(0)} KiB`;
+}
+
+function build(crate) {
+  const output = ["index.js", "index_bg.wasm"].map((name) => join(crate, "build", name));
+  const stampFile = join(root, crate, "build", ".built-from");
+  const stamp = () => `${inputsOf(crate)}\n${fingerprint(output)}\n`;
+  const outputExists = output.every((file) => existsSync(join(root, file)));
+
+  let state = "up to date";
+  if (!outputExists || !existsSync(stampFile) || readFileSync(stampFile, "utf8") !== stamp()) {
+    console.log(`parlance: compiling ${crate} to WebAssembly (the first time takes a minute or two)`);
+    const started = Date.now();
+    // Taken before the build: an edit made while it runs must cause another.
+    const inputs = inputsOf(crate);
+    rmSync(stampFile, { force: true });
+    run(crate);
+    if (inputs === inputsOf(crate)) writeFileSync(stampFile, `${inputs}\n${fingerprint(output)}\n`);
+    state = `built in ${((Date.now() - started) / 1000).toFixed(0)} s`;
+  }
+  const wasm = readFileSync(join(root, output[1]));
+  console.log(`parlance: ${crate} ${state}: wasm ${size(wasm.length)}, gzip ${size(gzipSync(wasm).length)}`);
+}
+
+function run(crate) {
+  const bin = (name) => join(root, "node_modules", ".bin", name);
+  const result = spawnSync(
+    join(TOOLS, `worker-build-${WORKER_BUILD_VERSION}`, "bin", "worker-build"),
+    ["--release"],
+    {
+      cwd: join(root, crate),
+      stdio: "inherit",
+      env: {
+        ...process.env,
+        WASM_BINDGEN_BIN: join(TOOLS, `wasm-bindgen-${WASM_BINDGEN_VERSION}`, "bin", "wasm-bindgen"),
+        WASM_OPT_BIN: bin("wasm-opt"),
+        ESBUILD_BIN: bin("esbuild"),
+      },
+    },
+  );
+  if (result.error) throw result.error;
+  if (result.status !== 0) process.exit(result.status ?? 1);
+}
+
+if (!TOOLS || !WASM_BINDGEN_VERSION || !WORKER_BUILD_VERSION) {
+  console.error("parlance: run this through `make build`, which names the tools");
+  process.exit(1);
+}
+for (const crate of process.argv.slice(2)) build(crate);
