@@ -151,7 +151,11 @@ impl ConversationId {
     /// a look-up (UUIDv5 of `min:max`).
     #[must_use]
     pub fn direct(one: UserId, other: UserId) -> Self {
-        let (min, max) = if one <= other { (one, other) } else { (other, one) };
+        let (min, max) = if one <= other {
+            (one, other)
+        } else {
+            (other, one)
+        };
         let name = format!("{min}:{max}");
         Self(Uuid::new_v5(&DIRECT_CONVERSATIONS, name.as_bytes()))
     }
@@ -223,7 +227,7 @@ mod tests {
         let other: UserId = "00000000-0000-4000-8000-000000000002".parse().unwrap();
         assert_eq!(
             ConversationId::direct(one, other).to_string(),
-            "PINNED_DIRECT"
+            "51286324-00ab-5209-a153-71ae16d323a5"
         );
     }
 
@@ -237,6 +241,10 @@ mod tests {
         assert_eq!(id.as_uuid().get_variant(), uuid::Variant::RFC4122);
         assert_eq!((id.as_uuid().as_u128() >> 80) as i64, at.as_millis());
         assert_eq!(id.claimed_seq(), seq);
-        assert_ne!(id, MessageId::new(at, seq, &entropy), "ids are not guessable from time and seq");
+        assert_ne!(
+            id,
+            MessageId::new(at, seq, &entropy),
+            "ids are not guessable from time and seq"
+        );
     }
 }

@@ -26,13 +26,25 @@ pub const FRAME_BYTES: usize = 128 * 1024;
 pub const PREVIEW_CHARS: usize = 100;
 
 /// Conversations on a page: default and most.
-pub const CONVERSATIONS_PAGE: PageLimit = PageLimit { default: 20, most: 100 };
+pub const CONVERSATIONS_PAGE: PageLimit = PageLimit {
+    default: 20,
+    most: 100,
+};
 /// Messages on a page: default and most.
-pub const MESSAGES_PAGE: PageLimit = PageLimit { default: 50, most: 200 };
+pub const MESSAGES_PAGE: PageLimit = PageLimit {
+    default: 50,
+    most: 200,
+};
 /// Events on a page: default and most.
-pub const EVENTS_PAGE: PageLimit = PageLimit { default: 200, most: 1000 };
+pub const EVENTS_PAGE: PageLimit = PageLimit {
+    default: 200,
+    most: 1000,
+};
 /// Members on a page: default and most.
-pub const MEMBERS_PAGE: PageLimit = PageLimit { default: 100, most: 1024 };
+pub const MEMBERS_PAGE: PageLimit = PageLimit {
+    default: 100,
+    most: 1024,
+};
 /// Bytes of stored events after which a page ends early, with `has_more`.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 

@@ -34,7 +34,7 @@ mod tests {
     fn a_cursor_gives_its_position_back_and_nothing_else_is_one() {
         let text = cursor(&(17_u64, true));
         assert_eq!(position::<(u64, bool)>(&text).unwrap(), (17, true));
-        for bad in ["", "x", "AAAA", &text[1..]] {
+        for bad in ["", "x", "AAAA", text.trim_start_matches("W")] {
             assert!(position::<(u64, bool)>(bad).is_err(), "{bad:?}");
         }
     }

@@ -294,7 +294,9 @@ pub fn transact<T, E: From<SqlError>>(
     let mut outcome = None;
     let committed = sql.transaction(&mut || {
         let Some(body) = body.take() else {
-            return Err(SqlError::Engine("a transaction's body ran twice".to_owned()));
+            return Err(SqlError::Engine(
+                "a transaction's body ran twice".to_owned(),
+            ));
         };
         match body() {
             Ok(value) => {

@@ -4,9 +4,17 @@
 //! next seq, stored before it is acknowledged, and handed to the members after that.
 
 pub mod call;
+mod create;
+pub mod deliver;
 pub mod lanes;
 pub mod policy;
+mod read;
+pub mod rows;
 pub mod schema;
+mod send;
 pub mod service;
 pub mod socket;
 pub mod store;
+
+#[cfg(test)]
+mod tests;

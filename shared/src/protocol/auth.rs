@@ -118,7 +118,16 @@ mod tests {
     fn only_e164_is_a_phone_number_and_it_is_never_printed() {
         let number: PhoneNumber = "+14155550100".parse().unwrap();
         assert_eq!(format!("{number:?}"), "PhoneNumber(hidden)");
-        for bad in ["", "+", "14155550100", "+0155550100", "+1415555010012345", "+1 415 555 0100", "+1415a55", "+\u{661}4155550100"] {
+        for bad in [
+            "",
+            "+",
+            "14155550100",
+            "+0155550100",
+            "+1415555010012345",
+            "+1 415 555 0100",
+            "+1415a55",
+            "+\u{661}4155550100",
+        ] {
             assert!(bad.parse::<PhoneNumber>().is_err(), "{bad:?}");
         }
     }

@@ -112,12 +112,14 @@ impl ClientFrame {
     ///
     /// # Errors
     /// [`BadFrame`], to be told to the client; the socket stays open.
-    pub fn parse(text: &str) -> Result<Self, BadFrame> {
-        Self::read(text).map_err(|problem| BadFrame {
-            problem,
-            client_msg_id: serde_json::from_str::<Named>(text)
-                .ok()
-                .map(|named| named.client_msg_id),
+    pub fn parse(text: &str) -> Result<Self, Box<BadFrame>> {
+        Self::read(text).map_err(|problem| {
+            Box::new(BadFrame {
+                problem,
+                client_msg_id: serde_json::from_str::<Named>(text)
+                    .ok()
+                    .map(|named| named.client_msg_id),
+            })
         })
     }
 
@@ -130,12 +132,18 @@ impl ClientFrame {
                 // name of the field that does not fit.
                 let Target { conversation_id } = input::json(bytes)?;
                 let message = input::json(bytes)?;
-                Ok(Self::SendMessage(SendMessage { conversation_id, message }))
+                Ok(Self::SendMessage(SendMessage {
+                    conversation_id,
+                    message,
+                }))
             }
             "ack" => input::json(bytes).map(Self::Ack),
             "sync" => input::json(bytes).map(Self::Sync),
             "ping" => Ok(Self::Ping),
-            _ => Err(Problem::invalid_field("type", "is not a frame that this server knows")),
+            _ => Err(Problem::invalid_field(
+                "type",
+                "is not a frame that this server knows",
+            )),
         }
     }
 }
@@ -191,7 +199,12 @@ pub struct AuthAck {
 impl AuthAck {
     /// The first frame of a socket.
     #[must_use]
-    pub fn new(user_id: UserId, device_id: DeviceId, now: Timestamp, head_seq: Option<Seq>) -> Self {
+    pub fn new(
+        user_id: UserId,
+        device_id: DeviceId,
+        now: Timestamp,
+        head_seq: Option<Seq>,
+    ) -> Self {
         Self {
             user_id,
             device_id,
@@ -235,7 +248,8 @@ impl ServerFrame {
         // Frames are plain structs with string keys, which always serialize; were one not to,
         // the client is told of a fault rather than sent nothing.
         serde_json::to_string(self).unwrap_or_else(|_| {
-            r#"{"type":"error","code":"internal","detail":"A frame could not be written."}"#.to_owned()
+            r#"{"type":"error","code":"internal","detail":"A frame could not be written."}"#
+                .to_owned()
         })
     }
 }
@@ -254,9 +268,19 @@ mod tests {
         .unwrap_err();
         assert_eq!(bad.problem.errors[0].field, "content");
         assert_eq!(bad.client_msg_id, Some(ID.parse().unwrap()));
-        let bad = ClientFrame::parse(&format!(r#"{{"type":"ack","up_to_seq":-1,"conversation_id":"{ID}"}}"#));
+        let bad = ClientFrame::parse(&format!(
+            r#"{{"type":"ack","up_to_seq":-1,"conversation_id":"{ID}"}}"#
+        ));
         assert_eq!(bad.unwrap_err().problem.errors[0].field, "up_to_seq");
-        for text in ["", "[]", "null", "{}", r#"{"type":3}"#, r#"{"type":"dance"}"#, "\u{fffd}"] {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "{}",
+            r#"{"type":3}"#,
+            r#"{"type":"dance"}"#,
+            "\u{fffd}",
+        ] {
             assert!(ClientFrame::parse(text).is_err(), "{text:?}");
         }
     }

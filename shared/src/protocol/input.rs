@@ -16,9 +16,9 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         explain(&path, error.inner())
     })?;
-    deserializer
-        .end()
-        .map_err(|error| Problem::invalid(format!("The JSON has something after its end: {error}.")))?;
+    deserializer.end().map_err(|error| {
+        Problem::invalid(format!("The JSON has something after its end: {error}."))
+    })?;
     Ok(value)
 }
 
@@ -80,7 +80,9 @@ impl Fields {
             format!("must have at most {most} characters"),
         );
         self.require(
-            !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')),
+            !text
+                .chars()
+                .any(|c| c.is_control() && !matches!(c, '\n' | '\t')),
             field,
             "must not have control characters",
         );
@@ -126,12 +128,22 @@ mod tests {
         assert_eq!(wrong.errors[0].field, "name");
         let inner = problem(r#"{"name":"a","ids":["00000000-0000-4000-8000-000000000001","X"]}"#);
         assert_eq!(inner.errors[0].field, "ids[1]");
-        assert_eq!(inner.errors[0].message, "must be a UUID in lower case with hyphens");
+        assert_eq!(
+            inner.errors[0].message,
+            "must be a UUID in lower case with hyphens"
+        );
     }
 
     #[test]
     fn what_is_not_json_is_said_to_be_so() {
-        for text in ["", "{", "nonsense", "{\"name\":\"a\",\"ids\":[]} trailing", "[]", "\u{0}"] {
+        for text in [
+            "",
+            "{",
+            "nonsense",
+            "{\"name\":\"a\",\"ids\":[]} trailing",
+            "[]",
+            "\u{0}",
+        ] {
             let problem = problem(text);
             assert_eq!(problem.status, 400, "{text:?}");
         }

@@ -60,7 +60,11 @@ pub struct NewMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_id: Option<MediaId>,
     /// The members that it mentions.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub mentions: Vec<UserId>,
 }
 
@@ -222,7 +226,10 @@ mod tests {
     fn limits_are_kept_to_the_last_character() {
         let text = |n: usize| new_message(ContentType::Text, &"\u{e9}".repeat(n)).validate();
         assert_eq!(text(limits::TEXT_CHARS), Ok(()));
-        assert_eq!(text(limits::TEXT_CHARS + 1).unwrap_err().errors[0].field, "content");
+        assert_eq!(
+            text(limits::TEXT_CHARS + 1).unwrap_err().errors[0].field,
+            "content"
+        );
         let sealed = |n: usize| new_message(ContentType::Encrypted, &"x".repeat(n)).validate();
         assert_eq!(sealed(limits::CONTENT_BYTES), Ok(()));
         assert_eq!(sealed(limits::CONTENT_BYTES + 1).unwrap_err().status, 413);
@@ -231,8 +238,16 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         assert!(new_message(ContentType::Text, " \n").validate().is_err());
-        assert!(new_message(ContentType::System, "hello").validate().is_err());
-        assert!(new_message(ContentType::Image, "caption").validate().is_err());
+        assert!(
+            new_message(ContentType::System, "hello")
+                .validate()
+                .is_err()
+        );
+        assert!(
+            new_message(ContentType::Image, "caption")
+                .validate()
+                .is_err()
+        );
         let mut crowd = new_message(ContentType::Text, "hello");
         crowd.mentions = vec!["00000000-0000-4000-8000-000000000001".parse().unwrap(); 101];
         assert_eq!(crowd.validate().unwrap_err().errors[0].field, "mentions");

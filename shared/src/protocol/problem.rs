@@ -174,7 +174,10 @@ impl Problem {
     /// `not_found`.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("There is no such {what}, or you may not see it."))
+        Self::new(
+            Code::NotFound,
+            format!("There is no such {what}, or you may not see it."),
+        )
     }
 
     /// `unauthenticated`.
@@ -195,7 +198,10 @@ impl Problem {
     /// `internal`. What went wrong is for the log, not for the client.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(Code::Internal, "The server failed to do this. Nothing was changed by it.")
+        Self::new(
+            Code::Internal,
+            "The server failed to do this. Nothing was changed by it.",
+        )
     }
 
     /// `unavailable`.
@@ -207,7 +213,8 @@ impl Problem {
     /// The value of `Retry-After` (RFC 9110, section 10.2.3): whole seconds, rounded up.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_after_ms.map(|millis| millis.div_ceil(1000).max(1))
+        self.retry_after_ms
+            .map(|millis| millis.div_ceil(1000).max(1))
     }
 }
 

@@ -13,7 +13,10 @@ pub fn run(sql: &dyn Sql) -> Vec<String> {
         ("a constraint is an error", constraints),
         ("a transaction keeps all of its statements", commit),
         ("a transaction that fails leaves nothing behind", rollback),
-        ("a failed statement undoes its transaction", engine_error_rolls_back),
+        (
+            "a failed statement undoes its transaction",
+            engine_error_rolls_back,
+        ),
         ("transact carries values and errors out", carries_out),
         ("bad SQL is an error", bad_sql),
     ];
@@ -30,8 +33,13 @@ fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
-fn exec(sql: &dyn Sql, statement: &'static str, params: &[Param<'_>]) -> Result<super::Rows, String> {
-    sql.exec(statement, params).map_err(|error| format!("{statement}: {error}"))
+fn exec(
+    sql: &dyn Sql,
+    statement: &'static str,
+    params: &[Param<'_>],
+) -> Result<super::Rows, String> {
+    sql.exec(statement, params)
+        .map_err(|error| format!("{statement}: {error}"))
 }
 
 fn table(sql: &dyn Sql) -> Result<(), String> {
@@ -68,8 +76,16 @@ fn values_survive(sql: &dyn Sql) -> Result<(), String> {
         (Param::Blob(&bytes), Value::Blob(bytes.clone())),
     ];
     for (id, (param, expected)) in (0_i64..).zip(&values) {
-        exec(sql, "INSERT INTO probe VALUES (1, ?, ?)", &[Param::Integer(id), *param])?;
-        let rows = exec(sql, "SELECT value FROM probe WHERE scope = 1 AND id = ?", params![id])?;
+        exec(
+            sql,
+            "INSERT INTO probe VALUES (1, ?, ?)",
+            &[Param::Integer(id), *param],
+        )?;
+        let rows = exec(
+            sql,
+            "SELECT value FROM probe WHERE scope = 1 AND id = ?",
+            params![id],
+        )?;
         let found = rows.first().and_then(|row| row.0.first().cloned());
         ensure(
             found.as_ref() == Some(expected),
@@ -86,14 +102,20 @@ fn returning(sql: &dyn Sql) -> Result<(), String> {
     ensure(fresh.rows.len() == 1, "a fresh row was not returned")?;
     ensure(fresh.written >= 1, "a written row was not counted")?;
     let again = exec(sql, statement, params![7_i64])?;
-    ensure(again.rows.is_empty(), "a row that was there already was returned")
+    ensure(
+        again.rows.is_empty(),
+        "a row that was there already was returned",
+    )
 }
 
 fn constraints(sql: &dyn Sql) -> Result<(), String> {
     table(sql)?;
     exec(sql, "INSERT INTO probe VALUES (1, 1, 'x')", &[])?;
     let again = sql.exec("INSERT INTO probe VALUES (1, 1, 'y')", &[]);
-    ensure(matches!(again, Err(SqlError::Engine(_))), "a double key was accepted")
+    ensure(
+        matches!(again, Err(SqlError::Engine(_))),
+        "a double key was accepted",
+    )
 }
 
 fn commit(sql: &dyn Sql) -> Result<(), String> {
@@ -120,7 +142,10 @@ fn rollback(sql: &dyn Sql) -> Result<(), String> {
     let value: Option<String> = exec(sql, "SELECT value FROM probe WHERE id = 1", &[])?
         .scalar()
         .map_err(|error| error.to_string())?;
-    ensure(value.as_deref() == Some("before"), "a change was left behind")
+    ensure(
+        value.as_deref() == Some("before"),
+        "a change was left behind",
+    )
 }
 
 fn engine_error_rolls_back(sql: &dyn Sql) -> Result<(), String> {
@@ -130,7 +155,10 @@ fn engine_error_rolls_back(sql: &dyn Sql) -> Result<(), String> {
         sql.exec("INSERT INTO probe VALUES (1, 1, 'x')", &[])?;
         Ok(())
     });
-    ensure(matches!(done, Err(SqlError::Engine(_))), "the engine's error was not reported")?;
+    ensure(
+        matches!(done, Err(SqlError::Engine(_))),
+        "the engine's error was not reported",
+    )?;
     ensure(count(sql)? == 0, "a row was left behind")?;
     commit(sql)
 }

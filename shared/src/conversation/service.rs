@@ -1,0 +1,177 @@
+//! The conversation's rules: what each request does to the log, and what the world is to be told.
+//!
+//! What always holds:
+//! - The log has every seq from 1 to the head, once. An event is stored before anyone hears of it.
+//! - A `client_msg_id` is taken once per sender for as long as the log lives.
+//! - An event stored while no alarm is set sets one, in the same commit. So as long as some
+//!   member may have something to take, an alarm is set, and an object that dies goes on from
+//!   there. An alarm that finds nothing left lets it be: no alarm means that all is delivered.
+//! - Memory holds nothing that storage does not: it may be lost at any moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::call::ConversationRequest;
+use super::lanes::{Lanes, Progress};
+use super::policy::{Member, require_member};
+use super::store::{Meta, Store};
+use crate::entropy::Entropy;
+use crate::ids::UserId;
+use crate::protocol::event::Event;
+use crate::protocol::problem::{Problem, ServiceError};
+use crate::protocol::seq::Seq;
+use crate::sql::{Sql, SqlError};
+use crate::time::Timestamp;
+
+/// How long after an event the alarm looks whether everyone has taken it. Shorter than the ten
+/// seconds after which an idle object is evicted, so that the lanes are still in memory.
+pub const RECOVERY_DELAY: Duration = Duration::from_secs(5);
+/// What the runtime does after the commit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Effects {
+    /// New events, to be sent to the sockets that are attached here.
+    pub broadcast: Vec<Event>,
+    /// Set the alarm, in the same commit.
+    pub alarm: Option<Timestamp>,
+    /// There may be deliveries due.
+    pub deliver: bool,
+}
+
+/// The conversation as it is in memory.
+#[derive(Debug)]
+pub(super) struct State {
+    pub meta: Meta,
+    pub members: BTreeMap<UserId, Member>,
+    /// The newest event's number.
+    pub head: Seq,
+    /// The newest event's time.
+    pub last_at: Timestamp,
+    /// What was last written down of the lanes.
+    pub saved: Progress,
+    pub lanes: Lanes,
+}
+
+/// One conversation.
+#[derive(Debug)]
+pub struct ConversationService<S> {
+    pub(super) sql: S,
+    scope: i64,
+    pub(super) alarm_set: bool,
+    pub(super) state: Option<State>,
+}
+
+impl<S: Sql> ConversationService<S> {
+    /// The conversation in `scope` of `sql`. `alarm_set` says whether an alarm is set, or has
+    /// just gone off and not been answered.
+    pub const fn new(sql: S, scope: i64, alarm_set: bool) -> Self {
+        Self {
+            sql,
+            scope,
+            alarm_set,
+            state: None,
+        }
+    }
+
+    pub(super) const fn store(&self) -> Store<'_, S> {
+        Store::new(&self.sql, self.scope)
+    }
+
+    /// Reads the conversation into memory, where it is not there already.
+    pub(super) fn load(&mut self) -> Result<Option<&mut State>, SqlError> {
+        if self.state.is_none() {
+            self.state = self.read_state()?;
+        }
+        Ok(self.state.as_mut())
+    }
+
+    fn read_state(&self) -> Result<Option<State>, SqlError> {
+        let store = self.store();
+        if !store.is_installed()? {
+            return Ok(None);
+        }
+        store.install()?;
+        let Some((meta, delivered)) = store.meta()? else {
+            return Ok(None);
+        };
+        let (head, last_at) = store.head()?.unwrap_or((Seq::ZERO, meta.created_at));
+        let members: BTreeMap<_, _> = store
+            .members()?
+            .into_iter()
+            .map(|member| (member.user_id, member))
+            .collect();
+        let mut taken: BTreeMap<UserId, Option<Seq>> =
+            members.keys().map(|id| (*id, delivered)).collect();
+        let lagging = store.lanes()?;
+        if self.alarm_set {
+            taken.extend(
+                lagging
+                    .iter()
+                    .copied()
+                    .filter(|(id, _)| members.contains_key(id)),
+            );
+        } else {
+            taken.values_mut().for_each(|seq| *seq = Some(head));
+        }
+        Ok(Some(State {
+            lanes: Lanes::new(head, taken),
+            meta,
+            members,
+            head,
+            last_at,
+            saved: Progress { delivered, lagging },
+        }))
+    }
+
+    /// The conversation and the caller's membership.
+    pub(super) fn as_member(
+        &mut self,
+        actor: UserId,
+    ) -> Result<(&mut State, Member), ServiceError> {
+        let state = self
+            .load()?
+            .ok_or_else(|| Problem::not_found("conversation"))?;
+        let member = require_member(state.members.get(&actor))?;
+        Ok((state, member))
+    }
+
+    /// Does what is asked. The text is the reply's JSON.
+    ///
+    /// # Errors
+    /// The problem to tell the client, or storage's failure; nothing has changed then.
+    pub fn handle(
+        &mut self,
+        request: ConversationRequest,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<(String, Effects), ServiceError> {
+        let quiet = Effects::default();
+        match request {
+            ConversationRequest::Create(call) => {
+                let (reply, effects) = self.create(call, now)?;
+                Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::GetConversation(call) => Ok((json(&self.get(call)?)?, quiet)),
+            ConversationRequest::ListMembers(call) => Ok((json(&self.list_members(call)?)?, quiet)),
+            ConversationRequest::Send(call) => {
+                let (reply, effects) = self.send(call.actor, call.message, now, entropy)?;
+                Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::ListMessages(call) => {
+                Ok((json(&self.list_messages(&call)?)?, quiet))
+            }
+            ConversationRequest::ListEvents(call) => Ok((json(&self.list_events(call)?)?, quiet)),
+        }
+    }
+
+    /// Sets the alarm where none is set.
+    pub(super) fn arm(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let armed = std::mem::replace(&mut self.alarm_set, true);
+        (!armed).then(|| now + RECOVERY_DELAY)
+    }
+}
+
+fn json(reply: &impl Serialize) -> Result<String, SqlError> {
+    serde_json::to_string(reply).map_err(|error| SqlError::Engine(error.to_string()))
+}

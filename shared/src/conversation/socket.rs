@@ -1,0 +1,237 @@
+//! What a client says on a conversation's socket, and what it is told.
+//!
+//! What always holds: a frame that cannot be read or is refused is answered with an `error`
+//! frame and changes nothing; the socket lives on. Only a binary frame, one over the size limit,
+//! an expired token or a lost membership closes it.
+
+use serde::{Deserialize, Serialize};
+
+use super::call::OpenSocket;
+use super::service::{ConversationService, Effects};
+use crate::entropy::Entropy;
+use crate::ids::{ClientMessageId, ConversationId, DeviceId, UserId};
+use crate::limits;
+use crate::protocol::frame::{AuthAck, BadFrame, ClientFrame, CloseCode, ErrorFrame, ServerFrame};
+use crate::protocol::problem::{Code, Problem, ServiceError};
+use crate::protocol::seq::Seq;
+use crate::sql::{Sql, SqlError};
+use crate::time::Timestamp;
+
+/// Whom a socket speaks for; kept with the socket while the object sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketSession {
+    /// Who opened it.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// When the token that opened it expires.
+    pub expires_at: Timestamp,
+}
+
+impl From<&OpenSocket> for SocketSession {
+    fn from(open: &OpenSocket) -> Self {
+        Self {
+            user_id: open.user_id,
+            device_id: open.device_id,
+            expires_at: open.expires_at,
+        }
+    }
+}
+
+/// What comes of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// To be sent on this socket, in order, before anything is broadcast.
+    pub replies: Vec<ServerFrame>,
+    /// To be done after the commit.
+    pub effects: Effects,
+    /// Close this socket.
+    pub close: Option<CloseCode>,
+    /// A failure of storage, for the log; the client has been told `internal`.
+    pub failure: Option<SqlError>,
+}
+
+/// A new socket's first frames: `auth_ack`, then the events after the one it asked for.
+///
+/// # Errors
+/// `not_found` for those who are not members: the upgrade is then refused.
+pub fn open<S: Sql>(
+    service: &mut ConversationService<S>,
+    open: &OpenSocket,
+    now: Timestamp,
+) -> Result<Vec<ServerFrame>, ServiceError> {
+    let (_, head) = service.position(open.user_id)?;
+    let hello = AuthAck::new(open.user_id, open.device_id, now, Some(head));
+    let mut frames = vec![ServerFrame::AuthAck(hello)];
+    if let Some(after) = open.after_seq {
+        frames.extend(replay(service, open.user_id, after)?);
+    }
+    Ok(frames)
+}
+
+/// The events after `after`, and where they are too many a `sync_gap` for the rest.
+fn replay<S: Sql>(
+    service: &mut ConversationService<S>,
+    user_id: UserId,
+    after: Seq,
+) -> Result<Vec<ServerFrame>, ServiceError> {
+    let (conversation_id, head_seq) = service.position(user_id)?;
+    let page = service.events_for(user_id, after, limits::REPLAY_EVENTS, limits::REPLAY_BYTES)?;
+    let last = page
+        .events
+        .last()
+        .map_or(after, crate::protocol::event::Event::seq);
+    let mut frames: Vec<_> = page.events.into_iter().map(ServerFrame::Event).collect();
+    if page.has_more {
+        frames.push(ServerFrame::SyncGap {
+            conversation_id,
+            from_seq: last.next(),
+            head_seq,
+        });
+    }
+    Ok(frames)
+}
+
+/// Answers a text frame.
+pub fn on_text<S: Sql>(
+    service: &mut ConversationService<S>,
+    session: &SocketSession,
+    text: &str,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Outcome {
+    if session.expires_at <= now {
+        return closed(CloseCode::TokenExpired);
+    }
+    if text.len() > limits::FRAME_BYTES {
+        return closed(CloseCode::ProtocolError);
+    }
+    let frame = match ClientFrame::parse(text) {
+        Ok(frame) => frame,
+        Err(bad) => return told((*bad).into()),
+    };
+    let client_msg_id = match &frame {
+        ClientFrame::SendMessage(send) => Some(send.message.client_msg_id),
+        _ => None,
+    };
+    answer(service, session, frame, now, entropy)
+        .unwrap_or_else(|error| refused(error, client_msg_id))
+}
+
+/// Answers a binary frame: the protocol has none.
+#[must_use]
+pub fn on_binary() -> Outcome {
+    closed(CloseCode::ProtocolError)
+}
+
+fn answer<S: Sql>(
+    service: &mut ConversationService<S>,
+    session: &SocketSession,
+    frame: ClientFrame,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Outcome, ServiceError> {
+    let user_id = session.user_id;
+    let (here, head) = match service.position(user_id) {
+        Ok(position) => position,
+        Err(ServiceError::Refused(_)) => return Ok(closed(CloseCode::NotMember)),
+        Err(failure) => return Err(failure),
+    };
+    match frame {
+        ClientFrame::SendMessage(send) => {
+            require_here(here, send.conversation_id)?;
+            let (ack, effects) = service.send(user_id, send.message, now, entropy)?;
+            Ok(Outcome {
+                replies: vec![ServerFrame::MsgAck(ack)],
+                effects,
+                ..Outcome::default()
+            })
+        }
+        ClientFrame::Ack(ack) => {
+            // Positions of devices belong to the inbox, which the session socket serves; here
+            // the frame is only checked.
+            require_here(here, ack.conversation_id)?;
+            require_known("up_to_seq", ack.up_to_seq, head)?;
+            Ok(Outcome::default())
+        }
+        ClientFrame::Sync(sync) => {
+            require_here(here, sync.conversation_id)?;
+            require_known("after_seq", sync.after_seq, head)?;
+            Ok(Outcome {
+                replies: replay(service, user_id, sync.after_seq)?,
+                ..Outcome::default()
+            })
+        }
+        ClientFrame::Ping => Ok(told(ServerFrame::Pong)),
+    }
+}
+
+fn require_here(here: ConversationId, named: ConversationId) -> Result<(), Problem> {
+    if here == named {
+        Ok(())
+    } else {
+        Err(Problem::invalid_field(
+            "conversation_id",
+            "is not the conversation that this socket is open to",
+        ))
+    }
+}
+
+fn require_known(field: &str, seq: Seq, head: Seq) -> Result<(), Problem> {
+    if seq <= head {
+        Ok(())
+    } else {
+        Err(Problem::invalid_field(
+            field,
+            format!("lies beyond the newest event, {head}"),
+        ))
+    }
+}
+
+fn told(frame: ServerFrame) -> Outcome {
+    Outcome {
+        replies: vec![frame],
+        ..Outcome::default()
+    }
+}
+
+fn closed(code: CloseCode) -> Outcome {
+    Outcome {
+        close: Some(code),
+        ..Outcome::default()
+    }
+}
+
+fn refused(error: ServiceError, client_msg_id: Option<ClientMessageId>) -> Outcome {
+    let failure = match &error {
+        ServiceError::Storage(failure) => Some(failure.clone()),
+        ServiceError::Refused(_) => None,
+    };
+    let bad = BadFrame {
+        problem: error.into_problem(),
+        client_msg_id,
+    };
+    Outcome {
+        failure,
+        ..told(bad.into())
+    }
+}
+
+/// What a client that broke the protocol is told before its socket closes.
+#[must_use]
+pub fn farewell(code: CloseCode) -> ServerFrame {
+    let (code, detail) = match code {
+        CloseCode::ProtocolError => (
+            Code::PayloadTooLarge,
+            format!("Frames are text of at most {} bytes.", limits::FRAME_BYTES),
+        ),
+        CloseCode::TokenExpired => (Code::Unauthenticated, "The token has expired.".to_owned()),
+        CloseCode::NotMember => (Code::NotFound, "You are no longer a member.".to_owned()),
+    };
+    ServerFrame::Error(ErrorFrame {
+        code,
+        detail,
+        client_msg_id: None,
+        retry_after_ms: None,
+    })
+}

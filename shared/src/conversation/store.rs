@@ -1,0 +1,370 @@
+//! The statements of a conversation. Nothing here decides anything.
+
+use super::policy::Member;
+use super::rows::{KIND_MEMBER_ADDED, KIND_MESSAGE, read_event, to_json};
+pub use super::rows::{MembersBody, MessageBody};
+use super::schema;
+use crate::ids::{ClientMessageId, ConversationId, MessageId, UserId};
+use crate::params;
+use crate::protocol::conversation::ConversationType;
+use crate::protocol::event::Event;
+use crate::protocol::message::Message;
+use crate::protocol::seq::Seq;
+use crate::sql::{Sql, SqlError, migrations};
+use crate::time::Timestamp;
+
+/// How many rows are read at once where a page can be long: bounds memory at this many times
+/// the largest content.
+const CHUNK: u32 = 100;
+
+/// What does not change with every event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// The conversation's id.
+    pub conversation_id: ConversationId,
+    /// Direct or group.
+    pub kind: ConversationType,
+    /// A group's name.
+    pub name: Option<String>,
+    /// What a group is for.
+    pub description: Option<String>,
+    /// A link to a group's picture.
+    pub avatar_url: Option<String>,
+    /// Whether only ciphertext may be sent.
+    pub encrypted: bool,
+    /// Who made it.
+    pub created_by: UserId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// An event to be stored; the rest of it is in its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent<'a> {
+    /// Its number.
+    pub seq: Seq,
+    /// Who caused it.
+    pub sender_id: UserId,
+    /// When.
+    pub created_at: Timestamp,
+    /// What it is.
+    pub kind: NewEventKind<'a>,
+}
+
+/// What a new event is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewEventKind<'a> {
+    /// A message.
+    Message {
+        /// Its id.
+        message_id: MessageId,
+        /// The sender's name for it.
+        client_msg_id: ClientMessageId,
+        /// What it says.
+        body: MessageBody<'a>,
+    },
+    /// Members came in.
+    MemberAdded(MembersBody),
+}
+
+/// The statements, bound to one conversation's rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Store<'a, S> {
+    sql: &'a S,
+    scope: i64,
+}
+
+impl<'a, S: Sql> Store<'a, S> {
+    /// The rows of `scope` in `sql`.
+    pub const fn new(sql: &'a S, scope: i64) -> Self {
+        Self { sql, scope }
+    }
+
+    /// Whether the tables are there. Asking writes nothing.
+    pub fn is_installed(&self) -> Result<bool, SqlError> {
+        Ok(migrations::installed(self.sql, schema::COMPONENT)?.is_some())
+    }
+
+    /// Brings the tables to the newest version.
+    pub fn install(&self) -> Result<(), SqlError> {
+        migrations::migrate(self.sql, schema::COMPONENT, schema::MIGRATIONS)
+    }
+
+    /// The conversation, and up to where it has been delivered, where it exists.
+    pub fn meta(&self) -> Result<Option<(Meta, Option<Seq>)>, SqlError> {
+        let rows = self.sql.exec(
+            "SELECT conversation_id, kind, name, description, avatar_url, encrypted, created_by,
+                created_at, delivered_seq
+             FROM conversation WHERE scope = ?",
+            params![self.scope],
+        )?;
+        rows.first()
+            .map(|row| {
+                let meta = Meta {
+                    conversation_id: row.get(0)?,
+                    kind: row.get(1)?,
+                    name: row.get(2)?,
+                    description: row.get(3)?,
+                    avatar_url: row.get(4)?,
+                    encrypted: row.get(5)?,
+                    created_by: row.get(6)?,
+                    created_at: row.get(7)?,
+                };
+                Ok((meta, row.get(8)?))
+            })
+            .transpose()
+    }
+
+    /// Stores a new conversation.
+    pub fn insert_meta(&self, meta: &Meta) -> Result<(), SqlError> {
+        self.sql.exec(
+            "INSERT INTO conversation (scope, conversation_id, kind, name, description, avatar_url,
+                encrypted, created_by, created_at, delivered_seq)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            params![
+                self.scope,
+                &meta.conversation_id,
+                meta.kind,
+                meta.name.as_deref(),
+                meta.description.as_deref(),
+                meta.avatar_url.as_deref(),
+                meta.encrypted,
+                &meta.created_by,
+                meta.created_at
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// All members. At most 1024.
+    pub fn members(&self) -> Result<Vec<Member>, SqlError> {
+        let rows = self.sql.exec(
+            "SELECT user_id, role, joined_at, visible_from FROM member WHERE scope = ?",
+            params![self.scope],
+        )?;
+        rows.rows
+            .iter()
+            .map(|row| {
+                Ok(Member {
+                    user_id: row.get(0)?,
+                    role: row.get(1)?,
+                    joined_at: row.get(2)?,
+                    visible_from: row.get(3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Stores a new member.
+    pub fn insert_member(&self, member: &Member) -> Result<(), SqlError> {
+        self.sql.exec(
+            "INSERT INTO member (scope, user_id, role, joined_at, visible_from)
+             VALUES (?, ?, ?, ?, ?)",
+            params![
+                self.scope,
+                &member.user_id,
+                member.role,
+                member.joined_at,
+                member.visible_from
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The newest event's number and time.
+    pub fn head(&self) -> Result<Option<(Seq, Timestamp)>, SqlError> {
+        let rows = self.sql.exec(
+            "SELECT seq, created_at FROM event WHERE scope = ? ORDER BY seq DESC LIMIT 1",
+            params![self.scope],
+        )?;
+        rows.first()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .transpose()
+    }
+
+    /// Stores an event, unless its sender has used its `client_msg_id` here before. Says
+    /// whether it was stored.
+    pub fn insert_event(&self, event: &NewEvent<'_>) -> Result<bool, SqlError> {
+        let (kind, message_id, client_msg_id, body) = match &event.kind {
+            NewEventKind::Message {
+                message_id,
+                client_msg_id,
+                body,
+            } => (
+                KIND_MESSAGE,
+                Some(message_id),
+                Some(client_msg_id),
+                to_json(body)?,
+            ),
+            NewEventKind::MemberAdded(body) => (KIND_MEMBER_ADDED, None, None, to_json(body)?),
+        };
+        let rows = self.sql.exec(
+            "INSERT INTO event
+                (scope, seq, kind, sender_id, message_id, client_msg_id, created_at, body)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (scope, sender_id, client_msg_id) WHERE client_msg_id IS NOT NULL
+                DO NOTHING
+             RETURNING seq",
+            params![
+                self.scope,
+                event.seq,
+                kind,
+                &event.sender_id,
+                message_id,
+                client_msg_id,
+                event.created_at,
+                &body
+            ],
+        )?;
+        Ok(!rows.rows.is_empty())
+    }
+
+    /// The message that its sender has sent under this name.
+    pub fn find_sent(
+        &self,
+        sender_id: &UserId,
+        client_msg_id: &ClientMessageId,
+    ) -> Result<Option<(Seq, MessageId, Timestamp)>, SqlError> {
+        let rows = self.sql.exec(
+            "SELECT seq, message_id, created_at FROM event
+             WHERE scope = ? AND sender_id = ? AND client_msg_id = ?",
+            params![self.scope, sender_id, client_msg_id],
+        )?;
+        rows.first()
+            .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .transpose()
+    }
+
+    /// Where the message with this id is, if there is one that `visible_from` lets be seen.
+    pub fn find_message(
+        &self,
+        message_id: &MessageId,
+        visible_from: Seq,
+    ) -> Result<Option<Seq>, SqlError> {
+        self.sql
+            .exec(
+                "SELECT seq FROM event
+                 WHERE scope = ? AND seq = ? AND seq >= ? AND message_id = ?",
+                params![
+                    self.scope,
+                    message_id.claimed_seq(),
+                    visible_from,
+                    message_id
+                ],
+            )?
+            .scalar()
+    }
+
+    /// Up to `limit` events after `after`, oldest first, ending early once they come to `bytes`
+    /// bytes of stored bodies. At least one, where there is one.
+    pub fn events_after(
+        &self,
+        conversation_id: ConversationId,
+        after: Seq,
+        limit: u32,
+        bytes: usize,
+    ) -> Result<Vec<Event>, SqlError> {
+        let mut events: Vec<Event> = Vec::new();
+        let mut position = after;
+        let mut taken = 0;
+        let mut left = limit;
+        while left > 0 && taken < bytes {
+            let asked = left.min(CHUNK);
+            let rows = self.sql.exec(
+                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
+                 FROM event WHERE scope = ? AND seq > ? ORDER BY seq LIMIT ?",
+                params![self.scope, position, asked],
+            )?;
+            let found = u32::try_from(rows.rows.len()).unwrap_or(asked);
+            for row in &rows.rows {
+                if taken >= bytes {
+                    break;
+                }
+                let (event, size) = read_event(conversation_id, row)?;
+                taken += size;
+                position = event.seq();
+                events.push(event);
+            }
+            left -= found.min(left);
+            if found < asked {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Up to `limit` messages before `before` and not before `visible_from`, newest first,
+    /// ending early once they come to `bytes` bytes of stored bodies.
+    pub fn messages_before(
+        &self,
+        conversation_id: ConversationId,
+        before: Option<Seq>,
+        visible_from: Seq,
+        limit: u32,
+        bytes: usize,
+    ) -> Result<Vec<Message>, SqlError> {
+        let mut messages: Vec<Message> = Vec::new();
+        let mut position = before;
+        let mut taken = 0;
+        let mut left = limit;
+        while left > 0 && taken < bytes {
+            let asked = left.min(CHUNK);
+            let rows = self.sql.exec(
+                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
+                 FROM event WHERE scope = ?1 AND (?2 IS NULL OR seq < ?2) AND seq >= ?3 AND kind = 0
+                 ORDER BY seq DESC LIMIT ?4",
+                params![self.scope, position, visible_from, asked],
+            )?;
+            let found = u32::try_from(rows.rows.len()).unwrap_or(asked);
+            for row in &rows.rows {
+                if taken >= bytes {
+                    break;
+                }
+                let (event, size) = read_event(conversation_id, row)?;
+                taken += size;
+                position = Some(event.seq());
+                if let Event::NewMessage(message) = event {
+                    messages.push(message);
+                }
+            }
+            left -= found.min(left);
+            if found < asked {
+                break;
+            }
+        }
+        Ok(messages)
+    }
+
+    /// The members that lag, and what each has taken.
+    pub fn lanes(&self) -> Result<Vec<(UserId, Option<Seq>)>, SqlError> {
+        let rows = self.sql.exec(
+            "SELECT user_id, taken_seq FROM lane WHERE scope = ?",
+            params![self.scope],
+        )?;
+        rows.rows
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect()
+    }
+
+    /// Notes that every member but the `lagging` has taken everything up to `delivered`.
+    pub fn save_progress(
+        &self,
+        delivered: Option<Seq>,
+        lagging: &[(UserId, Option<Seq>)],
+    ) -> Result<(), SqlError> {
+        self.sql.exec(
+            "UPDATE conversation SET delivered_seq = ? WHERE scope = ?",
+            params![delivered, self.scope],
+        )?;
+        self.sql
+            .exec("DELETE FROM lane WHERE scope = ?", params![self.scope])?;
+        for (user_id, taken) in lagging {
+            self.sql.exec(
+                "INSERT INTO lane (scope, user_id, taken_seq) VALUES (?, ?, ?)",
+                params![self.scope, user_id, *taken],
+            )?;
+        }
+        Ok(())
+    }
+}

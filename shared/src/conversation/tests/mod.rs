@@ -1,0 +1,132 @@
+//! The conversation's rules, natively over rusqlite.
+
+mod delivery;
+mod log;
+mod sockets;
+
+use std::rc::Rc;
+
+use super::call::{Create, CreateKind};
+use super::service::{ConversationService, Effects};
+use crate::entropy::SeededEntropy;
+use crate::ids::{ClientMessageId, ConversationId, UserId};
+use crate::protocol::message::{ContentType, MessageAck, NewMessage};
+use crate::protocol::problem::{Problem, ServiceError};
+use crate::sql::OBJECT_SCOPE;
+use crate::sql::native::NativeSql;
+use crate::time::Timestamp;
+
+type Service = ConversationService<Rc<NativeSql>>;
+
+/// A conversation's object, which can lose its memory.
+struct World {
+    sql: Rc<NativeSql>,
+    service: Service,
+    entropy: SeededEntropy,
+    now: Timestamp,
+    /// What the runtime's alarm is set to.
+    alarm: Option<Timestamp>,
+    users: Vec<UserId>,
+}
+
+impl World {
+    fn new() -> Self {
+        let sql = Rc::new(NativeSql::in_memory().unwrap());
+        let entropy = SeededEntropy::new(11);
+        Self {
+            service: ConversationService::new(Rc::clone(&sql), OBJECT_SCOPE, false),
+            sql,
+            users: (0..4).map(|_| UserId::random(&entropy)).collect(),
+            entropy,
+            now: Timestamp::from_millis(1_790_000_000_000),
+            alarm: None,
+        }
+    }
+
+    /// A direct conversation between the first two users.
+    fn direct() -> Self {
+        let mut world = Self::new();
+        world.create_direct().unwrap();
+        world
+    }
+
+    /// A group of the first three users; the first owns it.
+    fn group() -> Self {
+        let mut world = Self::new();
+        let members = world.users[1..3].to_vec();
+        world.create_group(members).unwrap();
+        world
+    }
+
+    fn id(&self) -> ConversationId {
+        ConversationId::direct(self.users[0], self.users[1])
+    }
+
+    fn create(&mut self, kind: CreateKind) -> Result<bool, Problem> {
+        let call = Create {
+            conversation_id: self.id(),
+            creator: self.users[0],
+            kind,
+            encrypted: false,
+        };
+        let (created, effects) = self.service.create(call, self.now).map_err(told)?;
+        self.carry_out(&effects);
+        Ok(created.created)
+    }
+
+    fn create_direct(&mut self) -> Result<bool, Problem> {
+        self.create(CreateKind::Direct {
+            peer: self.users[1],
+        })
+    }
+
+    fn create_group(&mut self, members: Vec<UserId>) -> Result<bool, Problem> {
+        self.create(CreateKind::Group {
+            name: Some("Walkers".to_owned()),
+            description: None,
+            members,
+        })
+    }
+
+    fn carry_out(&mut self, effects: &Effects) {
+        if let Some(at) = effects.alarm {
+            self.alarm = Some(at);
+        }
+    }
+
+    fn text(&self, content: &str) -> NewMessage {
+        NewMessage {
+            client_msg_id: ClientMessageId::random(&self.entropy),
+            content: content.to_owned(),
+            content_type: ContentType::Text,
+            reply_to: None,
+            media_id: None,
+            mentions: Vec::new(),
+        }
+    }
+
+    fn send_message(&mut self, sender: usize, message: NewMessage) -> Result<MessageAck, Problem> {
+        let sender = self.users[sender];
+        let (ack, effects) = self
+            .service
+            .send(sender, message, self.now, &self.entropy)
+            .map_err(told)?;
+        self.carry_out(&effects);
+        Ok(ack)
+    }
+
+    fn send(&mut self, sender: usize, content: &str) -> MessageAck {
+        let message = self.text(content);
+        self.send_message(sender, message).unwrap()
+    }
+
+    /// The process dies: memory is gone, the alarm and what was committed are not.
+    fn crash(&mut self) {
+        let alarm_set = self.alarm.is_some();
+        self.service = ConversationService::new(Rc::clone(&self.sql), OBJECT_SCOPE, alarm_set);
+    }
+}
+
+fn told(error: ServiceError) -> Problem {
+    error.into_problem()
+}
