@@ -59,6 +59,10 @@ pub const CODE_LIFETIME: Duration = Duration::from_secs(10 * 60);
 pub const CODE_TRIES: u32 = 5;
 /// Codes that a number gets in an hour.
 pub const CODES_PER_HOUR: u32 = 5;
+/// Wrong tries in a row, over all codes of a number, after which it is locked.
+pub const LOCK_TRIES: u32 = 15;
+/// How long a number stays locked.
+pub const LOCK_TIME: Duration = Duration::from_secs(60 * 60);
 /// How long an access token lives.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How often a client pings.

@@ -7,7 +7,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::problem::Problem;
+use crate::protocol::problem::{Problem, ServiceError};
+use crate::sql::SqlError;
 
 /// A class of objects, each the only writer of its own storage.
 pub trait ObjectClass {
@@ -58,6 +59,15 @@ impl<R> From<Result<R, Problem>> for Answer<R> {
             Err(problem) => Self::Problem(problem),
         }
     }
+}
+
+/// A reply as it travels within an [`Answer`].
+///
+/// # Errors
+/// Never for the replies of this crate, which are plain data; told as `internal` otherwise.
+pub fn reply_json(reply: &impl Serialize) -> Result<String, ServiceError> {
+    serde_json::to_string(reply)
+        .map_err(|error| SqlError::Engine(format!("a reply did not serialize: {error}")).into())
 }
 
 /// Declares an object class's requests: for each a variant, and its reply.

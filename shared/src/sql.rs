@@ -14,6 +14,8 @@ pub mod conformance;
 pub mod migrations;
 #[cfg(any(test, feature = "rusqlite"))]
 pub mod native;
+#[cfg(test)]
+pub(crate) mod probe;
 
 /// The scope of every row in a database that belongs to one object alone.
 pub const OBJECT_SCOPE: i64 = 1;

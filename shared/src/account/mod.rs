@@ -7,3 +7,6 @@
 pub mod call;
 pub mod schema;
 pub mod service;
+mod store;
+#[cfg(test)]
+mod tests;

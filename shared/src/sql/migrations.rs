@@ -77,6 +77,52 @@ pub fn migrate(
     })
 }
 
+/// A component's schema that is made with the first write, so that an object which is only
+/// asked leaves no trace. Remembers that it is there: asking again costs nothing.
+#[derive(Debug)]
+pub struct LazySchema {
+    component: &'static str,
+    migrations: &'static [Migration],
+    ready: bool,
+}
+
+impl LazySchema {
+    /// The schema of `component`, not looked at yet.
+    #[must_use]
+    pub const fn new(component: &'static str, migrations: &'static [Migration]) -> Self {
+        Self {
+            component,
+            migrations,
+            ready: false,
+        }
+    }
+
+    /// Whether there are tables to read; then they are of the newest version. Writes nothing
+    /// where there are none. Not to be called within a transaction.
+    ///
+    /// # Errors
+    /// As [`migrate`].
+    pub fn is_there(&mut self, sql: &dyn Sql) -> Result<bool, SqlError> {
+        if !self.ready && installed(sql, self.component)?.is_some() {
+            self.make(sql)?;
+        }
+        Ok(self.ready)
+    }
+
+    /// Makes the tables, or brings them to the newest version. Not to be called within a
+    /// transaction.
+    ///
+    /// # Errors
+    /// As [`migrate`].
+    pub fn make(&mut self, sql: &dyn Sql) -> Result<(), SqlError> {
+        if !self.ready {
+            migrate(sql, self.component, self.migrations)?;
+            self.ready = true;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::native::NativeSql;
@@ -130,5 +176,17 @@ mod tests {
         let sql = NativeSql::in_memory().unwrap();
         migrate(&sql, "things", SECOND).unwrap();
         assert!(migrate(&sql, "things", FIRST).is_err());
+    }
+
+    #[test]
+    fn a_lazy_schema_is_made_by_the_first_write_and_brought_up_by_the_first_read() {
+        let sql = NativeSql::in_memory().unwrap();
+        let mut schema = LazySchema::new("things", FIRST);
+        assert!(!schema.is_there(&sql).unwrap());
+        assert_eq!(installed(&sql, "things").unwrap(), None);
+        schema.make(&sql).unwrap();
+        assert!(schema.is_there(&sql).unwrap());
+        assert!(LazySchema::new("things", SECOND).is_there(&sql).unwrap());
+        assert_eq!(installed(&sql, "things").unwrap(), Some(2));
     }
 }

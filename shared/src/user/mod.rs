@@ -4,7 +4,11 @@
 //! conversation objects, which may come again and are then ignored.
 
 pub mod call;
+mod list;
+pub mod profile;
 pub mod refresh;
 pub mod schema;
 pub mod service;
-pub mod store;
+mod store;
+#[cfg(test)]
+mod tests;

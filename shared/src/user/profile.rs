@@ -1,0 +1,102 @@
+//! The rules of a profile: what may be set, and who sees what.
+
+use crate::limits;
+use crate::protocol::input::Fields;
+use crate::protocol::problem::Problem;
+use crate::protocol::user::{Audience, Privacy, Profile, ProfilePatch, PublicProfile};
+
+/// What a device is called that did not say.
+pub(super) const UNNAMED_DEVICE: &str = "Unnamed device";
+
+/// Checks the name of a device. To be asked before a verification code is spent on a login
+/// that would then be refused.
+///
+/// # Errors
+/// `invalid_request` on `device_name`.
+pub fn check_device_name(name: Option<&str>) -> Result<(), Problem> {
+    let mut fields = Fields::new();
+    if let Some(name) = name {
+        fields.label("device_name", name, limits::NAME_CHARS);
+    }
+    fields.finish()
+}
+
+/// Checks what a patch sets.
+///
+/// # Errors
+/// `invalid_request` with all the fields that do not fit.
+pub fn check_patch(patch: &ProfilePatch) -> Result<(), Problem> {
+    let mut fields = Fields::new();
+    if let Some(name) = &patch.display_name {
+        fields.label("display_name", name, limits::NAME_CHARS);
+    }
+    if let Some(status) = &patch.status_message {
+        fields.text("status_message", status, limits::STATUS_CHARS);
+    }
+    if let Some(Some(url)) = &patch.profile_pic {
+        fields.require(
+            url.len() <= limits::URL_BYTES,
+            "profile_pic",
+            format!("must have at most {} bytes", limits::URL_BYTES),
+        );
+        fields.require(
+            is_https_url(url),
+            "profile_pic",
+            "must be a URL that begins with https:// and a host, without spaces",
+        );
+    }
+    fields.finish()
+}
+
+fn is_https_url(text: &str) -> bool {
+    text.strip_prefix("https://").is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with(['/', '?', '#', ':', '@'])
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+    })
+}
+
+/// The profile with what a valid patch sets.
+pub(super) fn patched(mut profile: Profile, patch: ProfilePatch) -> Profile {
+    if let Some(name) = patch.display_name {
+        profile.display_name = name;
+    }
+    if let Some(status) = patch.status_message {
+        profile.status_message = status;
+    }
+    if let Some(url) = patch.profile_pic {
+        profile.profile_pic_url = url;
+    }
+    if let Some(privacy) = patch.privacy {
+        let before = profile.privacy;
+        profile.privacy = Privacy {
+            last_seen: privacy.last_seen.unwrap_or(before.last_seen),
+            profile_pic: privacy.profile_pic.unwrap_or(before.profile_pic),
+            read_receipts: privacy.read_receipts.unwrap_or(before.read_receipts),
+        };
+    }
+    profile
+}
+
+/// The profile as another user sees it.
+pub(super) fn public(profile: Profile, shows_picture: bool) -> PublicProfile {
+    PublicProfile {
+        user_id: profile.user_id,
+        display_name: profile.display_name,
+        status_message: profile.status_message,
+        profile_pic_url: profile.profile_pic_url.filter(|_| shows_picture),
+    }
+}
+
+/// Whether someone of whom it is known whether they are a contact belongs to the audience.
+/// `is_contact` is asked only where it matters.
+pub(super) fn includes<E>(
+    audience: Audience,
+    is_contact: impl FnOnce() -> Result<bool, E>,
+) -> Result<bool, E> {
+    match audience {
+        Audience::Everyone => Ok(true),
+        Audience::Contacts => is_contact(),
+        Audience::Nobody => Ok(false),
+    }
+}

@@ -1,0 +1,55 @@
+//! The tables of a user.
+
+use crate::sql::migrations::Migration;
+
+/// The component's name in `schema_version`.
+pub const COMPONENT: &str = "user";
+
+/// The schema's history. A released step is never changed: the next one follows it.
+///
+/// `conversation` has no index beside its key: a delivered message costs its recipient one
+/// written row. What the list is ordered and filtered by stands in front of the long columns,
+/// so that a scan does not read those. `last_message` and `privacy` are JSON.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    statements: &[
+        "CREATE TABLE profile (
+            scope INTEGER PRIMARY KEY,
+            user_id BLOB NOT NULL,
+            phone_number TEXT NOT NULL,
+            display_name TEXT NOT NULL,
+            status_message TEXT NOT NULL,
+            profile_pic_url TEXT,
+            privacy TEXT NOT NULL,
+            created_at INTEGER NOT NULL
+        ) WITHOUT ROWID",
+        "CREATE TABLE device (
+            scope INTEGER NOT NULL,
+            device_id BLOB NOT NULL,
+            name TEXT NOT NULL,
+            refresh_key BLOB NOT NULL,
+            generation INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            last_seen INTEGER NOT NULL,
+            PRIMARY KEY (scope, device_id)
+        ) WITHOUT ROWID",
+        "CREATE TABLE conversation (
+            scope INTEGER NOT NULL,
+            conversation_id BLOB NOT NULL,
+            pinned INTEGER NOT NULL DEFAULT 0,
+            archived INTEGER NOT NULL DEFAULT 0,
+            active_at INTEGER NOT NULL,
+            unread INTEGER NOT NULL DEFAULT 0,
+            head_seq INTEGER NOT NULL,
+            read_seq INTEGER NOT NULL DEFAULT 0,
+            muted_until INTEGER,
+            created_at INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            peer_id BLOB,
+            name TEXT,
+            avatar_url TEXT,
+            last_message TEXT,
+            PRIMARY KEY (scope, conversation_id)
+        ) WITHOUT ROWID",
+    ],
+}];
