@@ -96,6 +96,11 @@ test("a failing transaction leaves nothing behind, also after a restart", async 
   assert.deepEqual(await ask("/entries"), ["first", "last"], "after a restart");
 });
 
+test("a schema is migrated once", async () => {
+  assert.deepEqual(await ask("/migrate"), [null, 1, 1]);
+  assert.deepEqual(await ask("/migrate"), [1, 1, 1]);
+});
+
 test("rows written are counted, index rows included", async () => {
   const { written, rows } = await ask("/measure");
   assert.deepEqual(written, { plain: 1, indexed: 2, returning: 2, updated: 3, read: 0 });

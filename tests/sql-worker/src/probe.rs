@@ -3,12 +3,16 @@
 //! - `/conformance`: the failures of the seam's own checks
 //! - `/transactions`: the failures of [`storage::fail_transactions`]
 //! - `/entries`: what has been kept
+//! - `/migrate`: see [`storage::migrate`]
 //! - `/measure`: see [`storage::measure`]
 //! - `/socket?tag=T`: an upgrade; the socket is tagged and has its tag as attachment
+//! - `/refused-socket`: whether sockets that the runtime does not take are refused, and how many
+//!   of them are left
 //! - `/sockets?tag=T`: of each socket with the tag, its tags, attachment and last ping
 //! - `/say?tag=T`: sends `hello` to all sockets with the tag
 //! - `/alarm`: sets an alarm that keeps the entry `rung`; answers whether it was set
 //! - `/call`: what a call to another object of the class gives, for each kind of answer
+//! - `/entropy`: random bytes, twice
 //! - `/`: answers a call; what it is asked is the kind of answer
 
 // What the macro exports to JavaScript has no documentation of its own.
@@ -59,6 +63,7 @@ impl DurableObject for SqlProbe {
             "/conformance" => json!(conformance::run(&self.sql)),
             "/transactions" => json!(storage::fail_transactions(&self.sql).map_err(failed)?),
             "/entries" => json!(storage::entries(&self.sql).map_err(failed)?),
+            "/migrate" => storage::migrate(&self.sql).map_err(failed)?,
             "/measure" => storage::measure(&self.sql).map_err(failed)?,
             "/socket" => {
                 return Ok(sockets::accept(&self.state, &[tag, "all"], tag, true)?.response);

@@ -4,6 +4,7 @@
 use parlance_durable_objects::sql::DurableSql;
 use parlance_shared::params;
 use parlance_shared::protocol::problem::ServiceError;
+use parlance_shared::sql::migrations::{self, Migration};
 use parlance_shared::sql::{Param, Sql, SqlError, transact};
 use serde_json::{Value, json};
 
@@ -97,6 +98,19 @@ pub fn fail_transactions(sql: &DurableSql) -> Result<Vec<String>, SqlError> {
     let left = entries(sql)?;
     expect(left == ["first", "last"], &format!("left behind: {left:?}"));
     Ok(failures)
+}
+
+/// The schema's version before, after and after a second migration, of a component of its own.
+pub fn migrate(sql: &DurableSql) -> Result<Value, SqlError> {
+    const MIGRATIONS: &[Migration] = &[Migration {
+        version: 1,
+        statements: &["CREATE TABLE migrated (scope INTEGER PRIMARY KEY) WITHOUT ROWID"],
+    }];
+    let before = migrations::installed(sql, "probe")?;
+    migrations::migrate(sql, "probe", MIGRATIONS)?;
+    let after = migrations::installed(sql, "probe")?;
+    migrations::migrate(sql, "probe", MIGRATIONS)?;
+    Ok(json!([before, after, migrations::installed(sql, "probe")?]))
 }
 
 /// How many rows an insertion counts as, and what becomes of values at the edge of what
