@@ -6,6 +6,11 @@
 //!
 //! What always holds: an exception of the runtime becomes [`SqlError::Engine`], and a number that
 //! JavaScript cannot hold exactly is an error in both directions, never a rounded value.
+//!
+//! To know when writing statements: an integer parameter reaches SQLite as a floating point
+//! number. A column of INTEGER affinity makes it an integer again, and comparisons and LIMIT do
+//! not care; but in an expression it is a real number (`? / 2` is not cut off, `? || ''` ends in
+//! `.0`), and so it is in a column without affinity. There, write `CAST(? AS INTEGER)`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
