@@ -1,0 +1,77 @@
+//! `/conversations/{conversation_id}/messages` and `/events`.
+//!
+//! A message and an acknowledgement have the shape of their frames, so that a client reads them
+//! the same from a socket and from HTTP.
+
+use http::StatusCode;
+use parlance_shared::conversation::call::{ListEvents, ListMessages, Send};
+use parlance_shared::ids::ConversationId;
+use parlance_shared::limits;
+use parlance_shared::protocol::event::Event;
+use parlance_shared::protocol::frame::ServerFrame;
+use parlance_shared::protocol::message::NewMessage;
+use serde::Serialize;
+
+use super::Handled;
+use crate::answer;
+use crate::authenticate::Caller;
+use crate::backend::Backend;
+use crate::exchange::Exchange;
+
+/// A page of messages, each with its `type`.
+#[derive(Serialize)]
+struct MessageFrames {
+    messages: Vec<Event>,
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+/// `GET /conversations/{conversation_id}/messages`
+pub(crate) async fn list<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) -> Handled {
+    let id: ConversationId = exchange.id("conversation_id")?;
+    let query = exchange.query();
+    let list = ListMessages {
+        actor: caller.user_id,
+        cursor: query.text("cursor")?.map(str::to_owned),
+        limit: query.limit(limits::MESSAGES_PAGE)?,
+    };
+    let page = exchange.backend.conversation(id, list).await?;
+    let frames = MessageFrames {
+        messages: page.messages.into_iter().map(Event::NewMessage).collect(),
+        next_cursor: page.next_cursor,
+        has_more: page.has_more,
+    };
+    answer::json(StatusCode::OK, &frames)
+}
+
+/// `POST /conversations/{conversation_id}/messages`
+pub(crate) async fn send<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) -> Handled {
+    let id: ConversationId = exchange.id("conversation_id")?;
+    let message: NewMessage = exchange.body()?;
+    // The conversation checks it again; what cannot hold need not wake it.
+    message.validate()?;
+    let send = Send {
+        actor: caller.user_id,
+        message,
+    };
+    let ack = exchange.backend.conversation(id, send).await?;
+    let status = if ack.duplicate {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    answer::json(status, &ServerFrame::MsgAck(ack))
+}
+
+/// `GET /conversations/{conversation_id}/events`
+pub(crate) async fn list_events<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) -> Handled {
+    let id: ConversationId = exchange.id("conversation_id")?;
+    let query = exchange.query();
+    let list = ListEvents {
+        actor: caller.user_id,
+        after_seq: query.seq("after_seq")?.unwrap_or_default(),
+        limit: query.limit(limits::EVENTS_PAGE)?,
+    };
+    let page = exchange.backend.conversation(id, list).await?;
+    answer::json(StatusCode::OK, &page)
+}

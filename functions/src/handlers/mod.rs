@@ -1,0 +1,65 @@
+//! A handler for each endpoint, one module per resource.
+//!
+//! A handler reads the request, checks all that can be checked without a call, asks objects, and
+//! writes the answer. It must not hold a rule of chat: those are the objects'.
+
+pub mod auth;
+pub mod conversations;
+pub mod health;
+pub mod messages;
+pub mod sockets;
+pub mod users;
+
+use http::Response;
+use parlance_shared::protocol::problem::Problem;
+
+use crate::Reply;
+use crate::authenticate::Caller;
+use crate::backend::Backend;
+use crate::exchange::Exchange;
+use crate::router::{Private, Public};
+
+/// What comes of a handler that opens no socket.
+type Handled = Result<Response<Vec<u8>>, Problem>;
+
+/// Calls at once to objects, where a request needs many.
+const WAVE: usize = 64;
+
+/// Handles what anyone may ask.
+pub(crate) async fn public<B: Backend>(exchange: &Exchange<'_, B>, endpoint: Public) -> Handled {
+    match endpoint {
+        Public::Health => health::report(),
+        Public::KeySet => auth::key_set(exchange),
+        Public::RequestCode => auth::request_code(exchange).await,
+        Public::Login => auth::login(exchange).await,
+        Public::Refresh => auth::refresh(exchange).await,
+    }
+}
+
+/// Handles what a caller with a token may ask.
+pub(crate) async fn private<B: Backend>(
+    exchange: &Exchange<'_, B>,
+    endpoint: Private,
+    caller: Caller,
+) -> Result<Reply<B::Upgrade>, Problem> {
+    let handled = match endpoint {
+        Private::ConversationSocket => {
+            return sockets::open(exchange, caller).await.map(Reply::Upgraded);
+        }
+        Private::Logout => auth::logout(exchange, caller).await,
+        Private::GetProfile => users::get_profile(exchange, caller).await,
+        Private::UpdateProfile => users::update_profile(exchange, caller).await,
+        Private::ViewProfile => users::view_profile(exchange, caller).await,
+        Private::LookUp => users::look_up(exchange).await,
+        Private::ListDevices => users::list_devices(exchange, caller).await,
+        Private::RevokeDevice => users::revoke_device(exchange, caller).await,
+        Private::ListConversations => conversations::list(exchange, caller).await,
+        Private::CreateConversation => conversations::create(exchange, caller).await,
+        Private::GetConversation => conversations::get(exchange, caller).await,
+        Private::ListMembers => conversations::list_members(exchange, caller).await,
+        Private::ListMessages => messages::list(exchange, caller).await,
+        Private::SendMessage => messages::send(exchange, caller).await,
+        Private::ListEvents => messages::list_events(exchange, caller).await,
+    };
+    handled.map(Reply::Http)
+}

@@ -1,0 +1,344 @@
+//! Which path and method means what.
+//!
+//! [`ROUTES`] is the only place where paths stand. A path with a slash at its end is another
+//! path. `HEAD` is answered where `GET` is, `OPTIONS` everywhere.
+
+use std::sync::LazyLock;
+
+use http::Method;
+
+/// What a request can be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Anyone may ask.
+    Public(Public),
+    /// Only a caller with a token may ask.
+    Private(Private),
+}
+
+/// What anyone may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Public {
+    /// Is the service there?
+    Health,
+    /// The keys that tokens are verified with.
+    KeySet,
+    /// Send a code to a number.
+    RequestCode,
+    /// Sign a device in.
+    Login,
+    /// Renew a device's session.
+    Refresh,
+}
+
+/// What a caller with a token may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Private {
+    /// Sign the device out.
+    Logout,
+    /// One's own profile.
+    GetProfile,
+    /// Change it.
+    UpdateProfile,
+    /// Another's profile.
+    ViewProfile,
+    /// Find users by their numbers.
+    LookUp,
+    /// One's devices.
+    ListDevices,
+    /// Sign a device out.
+    RevokeDevice,
+    /// One's conversations.
+    ListConversations,
+    /// Make a conversation.
+    CreateConversation,
+    /// Describe a conversation.
+    GetConversation,
+    /// Its members.
+    ListMembers,
+    /// Its messages.
+    ListMessages,
+    /// Send a message.
+    SendMessage,
+    /// Its events.
+    ListEvents,
+    /// Open a socket to it.
+    ConversationSocket,
+}
+
+/// A path, a method, and what they mean.
+#[derive(Debug)]
+pub struct Route {
+    /// The path; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// The method.
+    pub method: Method,
+    /// What they mean.
+    pub endpoint: Endpoint,
+}
+
+const fn public(method: Method, path: &'static str, endpoint: Public) -> Route {
+    Route {
+        path,
+        method,
+        endpoint: Endpoint::Public(endpoint),
+    }
+}
+
+const fn private(method: Method, path: &'static str, endpoint: Private) -> Route {
+    Route {
+        path,
+        method,
+        endpoint: Endpoint::Private(endpoint),
+    }
+}
+
+/// All routes.
+pub static ROUTES: [Route; 20] = [
+    public(Method::GET, "/healthz", Public::Health),
+    public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
+    public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
+    public(Method::POST, "/api/v1/auth/login", Public::Login),
+    public(Method::POST, "/api/v1/auth/refresh", Public::Refresh),
+    private(Method::POST, "/api/v1/auth/logout", Private::Logout),
+    private(Method::GET, "/api/v1/users/me", Private::GetProfile),
+    private(Method::PATCH, "/api/v1/users/me", Private::UpdateProfile),
+    private(
+        Method::GET,
+        "/api/v1/users/me/devices",
+        Private::ListDevices,
+    ),
+    private(
+        Method::DELETE,
+        "/api/v1/users/me/devices/{device_id}",
+        Private::RevokeDevice,
+    ),
+    private(Method::POST, "/api/v1/users/lookup", Private::LookUp),
+    private(Method::GET, "/api/v1/users/{user_id}", Private::ViewProfile),
+    private(
+        Method::GET,
+        "/api/v1/conversations",
+        Private::ListConversations,
+    ),
+    private(
+        Method::POST,
+        "/api/v1/conversations",
+        Private::CreateConversation,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}",
+        Private::GetConversation,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/members",
+        Private::ListMembers,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/messages",
+        Private::ListMessages,
+    ),
+    private(
+        Method::POST,
+        "/api/v1/conversations/{conversation_id}/messages",
+        Private::SendMessage,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/events",
+        Private::ListEvents,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/ws",
+        Private::ConversationSocket,
+    ),
+];
+
+/// A path with all its methods.
+struct Path {
+    pattern: &'static str,
+    endpoints: Vec<(&'static Method, Endpoint)>,
+    /// The value of `Allow`: the methods in alphabetical order.
+    allow: String,
+}
+
+static ROUTER: LazyLock<matchit::Router<Path>> = LazyLock::new(|| {
+    let mut patterns: Vec<&'static str> = ROUTES.iter().map(|route| route.path).collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    let mut router = matchit::Router::new();
+    for pattern in patterns {
+        let endpoints: Vec<_> = ROUTES
+            .iter()
+            .filter(|route| route.path == pattern)
+            .map(|route| (&route.method, route.endpoint))
+            .collect();
+        let mut methods: Vec<&str> = endpoints
+            .iter()
+            .map(|(method, _)| method.as_str())
+            .collect();
+        methods.push("OPTIONS");
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.sort_unstable();
+        let allow = methods.join(", ");
+        // Fails only for patterns that contradict each other; a test reaches every route.
+        drop(router.insert(
+            pattern,
+            Path {
+                pattern,
+                endpoints,
+                allow,
+            },
+        ));
+    }
+    router
+});
+
+/// The segments of a path that a pattern names.
+pub type Parameters<'p> = matchit::Params<'static, 'p>;
+
+/// What a request is for.
+#[derive(Debug)]
+pub enum Resolved<'p> {
+    /// This.
+    Endpoint {
+        /// The path's pattern.
+        pattern: &'static str,
+        /// What it means.
+        endpoint: Endpoint,
+        /// What its names stand for, still percent-encoded.
+        parameters: Parameters<'p>,
+    },
+    /// What the path takes.
+    Options {
+        /// The path's pattern.
+        pattern: &'static str,
+        /// The methods.
+        allow: &'static str,
+    },
+    /// The path does not take the method.
+    WrongMethod {
+        /// The path's pattern.
+        pattern: &'static str,
+        /// The methods that it takes.
+        allow: &'static str,
+    },
+    /// There is no such path.
+    Unknown,
+}
+
+impl Resolved<'_> {
+    /// The path's pattern, where there is such a path.
+    #[must_use]
+    pub const fn pattern(&self) -> Option<&'static str> {
+        match self {
+            Self::Endpoint { pattern, .. }
+            | Self::Options { pattern, .. }
+            | Self::WrongMethod { pattern, .. } => Some(pattern),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// Finds what a request is for.
+#[must_use]
+pub fn resolve<'p>(method: &Method, path: &'p str) -> Resolved<'p> {
+    let Ok(found) = ROUTER.at(path) else {
+        return Resolved::Unknown;
+    };
+    let Path {
+        pattern,
+        endpoints,
+        allow,
+    } = found.value;
+    let wanted = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    let endpoint = endpoints.iter().find(|(method, _)| *method == wanted);
+    match endpoint {
+        Some((_, endpoint)) => Resolved::Endpoint {
+            pattern,
+            endpoint: *endpoint,
+            parameters: found.params,
+        },
+        None if method == Method::OPTIONS => Resolved::Options { pattern, allow },
+        None => Resolved::WrongMethod { pattern, allow },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "00000000-0000-4000-8000-000000000001";
+
+    #[test]
+    fn every_route_is_reached() {
+        for route in &ROUTES {
+            let path = route
+                .path
+                .split('/')
+                .map(|segment| {
+                    if segment.starts_with('{') {
+                        ID
+                    } else {
+                        segment
+                    }
+                })
+                .collect::<Vec<_>>()
+                .join("/");
+            match resolve(&route.method, &path) {
+                Resolved::Endpoint {
+                    endpoint, pattern, ..
+                } => {
+                    assert_eq!(endpoint, route.endpoint);
+                    assert_eq!(pattern, route.path);
+                }
+                other => panic!("{path}: {other:?}"),
+            }
+            assert!(matches!(
+                resolve(&route.method, &format!("{path}/")),
+                Resolved::Unknown
+            ));
+        }
+    }
+
+    #[test]
+    fn allow_lists_the_methods_in_order() {
+        let Resolved::WrongMethod { allow, .. } = resolve(&Method::PUT, "/api/v1/users/me") else {
+            panic!("PUT is not refused");
+        };
+        assert_eq!(allow, "GET, HEAD, OPTIONS, PATCH");
+        let Resolved::Options { allow, .. } = resolve(&Method::OPTIONS, "/api/v1/auth/login")
+        else {
+            panic!("OPTIONS is refused");
+        };
+        assert_eq!(allow, "OPTIONS, POST");
+    }
+
+    #[test]
+    fn what_is_no_path_is_unknown() {
+        for path in [
+            "",
+            "/",
+            "/api/v1",
+            "/api/v1/users",
+            "/api/v1/users/",
+            "//healthz",
+            "/API/v1/users/me",
+            "/api/v1/conversations//messages",
+        ] {
+            assert!(
+                matches!(resolve(&Method::GET, path), Resolved::Unknown),
+                "{path:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Between the runtime's requests and responses and those of the `http` crate.
+
+use futures_util::StreamExt as _;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use parlance_functions::body::Oversized;
+use parlance_functions::request_id;
+use parlance_shared::limits;
+use worker::{Error, Headers, Request, Response, ResponseBody, Result};
+
+/// An error that the runtime logs, answering 500.
+pub fn failed(error: impl std::fmt::Display) -> Error {
+    Error::RustError(error.to_string())
+}
+
+/// A request of the runtime, with its body read. One over the limit is not read to its end, and
+/// marked [`Oversized`].
+pub async fn request(mut request: Request) -> Result<http::Request<Vec<u8>>> {
+    let headers = header_map(request.headers());
+    let method = Method::from_bytes(request.inner().method().as_bytes()).map_err(failed)?;
+    let uri = uri(&request);
+    let body = match request.inner().body() {
+        Some(_) => read(&mut request, &headers).await?,
+        None => Some(Vec::new()),
+    };
+    let is_oversized = body.is_none();
+    let mut converted = http::Request::new(body.unwrap_or_default());
+    *converted.method_mut() = method;
+    *converted.uri_mut() = uri;
+    *converted.headers_mut() = headers;
+    if is_oversized {
+        converted.extensions_mut().insert(Oversized);
+    }
+    Ok(converted)
+}
+
+/// The address. One that `http` cannot hold (over 64 KiB) is cut to its path, and one whose path
+/// is the trouble is no path of ours.
+fn uri(request: &Request) -> Uri {
+    let url = request.inner().url();
+    url.parse()
+        .or_else(|_| request.path().parse())
+        .unwrap_or_default()
+}
+
+/// The body, or nothing where it is over the limit.
+async fn read(request: &mut Request, headers: &HeaderMap) -> Result<Option<Vec<u8>>> {
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    match declared {
+        Some(length) if length > limits::BODY_BYTES as u64 => Ok(None),
+        // HTTP lets no more through than was declared.
+        Some(_) => request.bytes().await.map(Some),
+        None => {
+            let mut stream = request.stream()?;
+            let mut body = Vec::new();
+            while let Some(chunk) = stream.next().await {
+                body.extend_from_slice(&chunk?);
+                if body.len() > limits::BODY_BYTES {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(body))
+        }
+    }
+}
+
+/// Headers of the runtime. One that `http` cannot hold is none that anyone here reads.
+pub fn header_map(headers: &Headers) -> HeaderMap {
+    headers
+        .entries()
+        .filter_map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+            Some((name, value))
+        })
+        .collect()
+}
+
+/// Headers for the runtime.
+pub fn headers(map: &HeaderMap) -> Result<Headers> {
+    let headers = Headers::new();
+    for (name, value) in map {
+        headers.append(name.as_str(), value.to_str().map_err(failed)?)?;
+    }
+    Ok(headers)
+}
+
+/// A response for the runtime.
+pub fn response(response: http::Response<Vec<u8>>) -> Result<Response> {
+    let (parts, body) = response.into_parts();
+    let body = if body.is_empty() {
+        ResponseBody::Empty
+    } else {
+        ResponseBody::Body(body)
+    };
+    Ok(Response::from_body(body)?
+        .with_status(parts.status.as_u16())
+        .with_headers(headers(&parts.headers)?))
+}
+
+/// An accepted upgrade, as the object gave it, with the request's name. Its own headers cannot
+/// be changed, so that they are copied.
+pub fn named(response: Response, request_id: &str) -> Result<Response> {
+    let headers = Headers::new();
+    for (name, value) in response.headers().entries() {
+        headers.append(&name, &value)?;
+    }
+    headers.set(request_id::HEADER.as_str(), request_id)?;
+    Ok(response.with_headers(headers))
+}
