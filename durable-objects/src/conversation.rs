@@ -13,6 +13,9 @@
 //! Its alarm goes off some seconds after an event, to see whether every member's user object has
 //! it; see `parlance_shared::conversation::service`.
 
+// The durable_object macro exports methods that it does not document.
+#![allow(missing_docs)]
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -171,6 +174,11 @@ impl DurableObject for Conversation {
         let echo = if matches!(code, 1000 | 3000..=4999) { code } else { 1000 };
         let _ = socket.close(echo, "");
         Ok(())
+    }
+
+    // The crate's own handler panics, which would cost every object in the isolate its memory.
+    async fn connect(&self, _socket: worker::Socket) -> worker::Result<()> {
+        Err(Error::RustError("a conversation takes no TCP connections".to_owned()))
     }
 
     async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {

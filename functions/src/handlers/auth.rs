@@ -120,7 +120,7 @@ pub(crate) async fn refresh<B: Backend>(exchange: &Exchange<'_, B>) -> Handled {
     let token: RefreshToken = refresh_token
         .parse()
         .map_err(|_| Problem::unauthenticated("The refresh token is not valid."))?;
-    let user_id = token.user_id();
+    let user_id = token.user_id;
     let signed_in = exchange.backend.user(user_id, Refresh { token }).await?;
     session(exchange, signed_in)
 }
