@@ -111,7 +111,10 @@ impl DurableObject for Conversation {
             Ok(request) => request,
             Err(response) => return Ok(response),
         };
-        let outcome = self.core.service()?.handle(request, SystemClock.now(), &SystemEntropy);
+        let outcome = self
+            .core
+            .service()?
+            .handle(request, SystemClock.now(), &SystemEntropy);
         let outcome = match outcome {
             Ok((reply, effects)) => {
                 self.core.set_alarm(&effects).await?;
@@ -171,14 +174,20 @@ impl DurableObject for Conversation {
         self.core.detach(&socket)?;
         // Answers the close frame; a socket that is gone without one has nothing to answer.
         let code = u16::try_from(code).unwrap_or(1000);
-        let echo = if matches!(code, 1000 | 3000..=4999) { code } else { 1000 };
+        let echo = if matches!(code, 1000 | 3000..=4999) {
+            code
+        } else {
+            1000
+        };
         let _ = socket.close(echo, "");
         Ok(())
     }
 
     // The crate's own handler panics, which would cost every object in the isolate its memory.
     async fn connect(&self, _socket: worker::Socket) -> worker::Result<()> {
-        Err(Error::RustError("a conversation takes no TCP connections".to_owned()))
+        Err(Error::RustError(
+            "a conversation takes no TCP connections".to_owned(),
+        ))
     }
 
     async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
@@ -204,9 +213,7 @@ fn attached(state: &State) -> Vec<Attached> {
 }
 
 impl Core {
-    fn service(
-        &self,
-    ) -> worker::Result<std::cell::RefMut<'_, ConversationService<DurableSql>>> {
+    fn service(&self) -> worker::Result<std::cell::RefMut<'_, ConversationService<DurableSql>>> {
         // Never held while something is awaited, so it is free at the start of every event.
         self.service.try_borrow_mut().map_err(host::busy)
     }
@@ -222,7 +229,10 @@ impl Core {
         };
         let session = SocketSession::from(&open);
         let kept = serde_json::to_string(&session)?;
-        let tags = [format!("u:{}", open.user_id), format!("d:{}", open.device_id)];
+        let tags = [
+            format!("u:{}", open.user_id),
+            format!("d:{}", open.device_id),
+        ];
         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
         let accepted = match sockets::accept(&self.state, &tags, &kept, open.subprotocol) {
             Ok(accepted) => accepted,
@@ -235,10 +245,13 @@ impl Core {
         for frame in &frames {
             tell(&accepted.socket, &JsString::from(frame.to_text()));
         }
-        self.attached.try_borrow_mut().map_err(host::busy)?.push(Attached {
-            socket: accepted.socket,
-            session,
-        });
+        self.attached
+            .try_borrow_mut()
+            .map_err(host::busy)?
+            .push(Attached {
+                socket: accepted.socket,
+                session,
+            });
         // The members' deliveries may have been cut off by a crash: any event takes them up.
         self.deliver();
         Ok(accepted.response)
@@ -308,9 +321,10 @@ impl Core {
         }
         let now = SystemClock.now();
         let sender = event.as_message().map(|message| message.sender_id);
-        let has_sender = attached.iter().any(|one| Some(one.session.user_id) == sender);
-        let own = has_sender
-            .then(|| JsString::from(ServerFrame::Event(event.clone()).to_text()));
+        let has_sender = attached
+            .iter()
+            .any(|one| Some(one.session.user_id) == sender);
+        let own = has_sender.then(|| JsString::from(ServerFrame::Event(event.clone()).to_text()));
         let others = JsString::from(ServerFrame::Event(event.seen_by_others()).to_text());
         for Attached { socket, session } in attached {
             if session.expires_at <= now {

@@ -150,7 +150,7 @@ fn keep(all: &mut BTreeMap<String, BTreeMap<u64, Value>>, ack: Value) {
 #[tokio::test]
 async fn deliveries_that_a_kill_cuts_off_are_made_afterwards() {
     let mut server = Server::start();
-    let [ann, bob] = User::sign_up_all(&server).await;
+    let [mut ann, mut bob] = User::sign_up_all(&server).await;
     let direct = ann.direct(&bob).await;
     let group = ann.group("Two", &[&bob]).await;
     // The kill comes on the heels of the acknowledgement, before a delivery can be done.
@@ -160,7 +160,7 @@ async fn deliveries_that_a_kill_cuts_off_are_made_afterwards() {
         let in_group = ann.try_say(&group, &name, "important").await.ok(201);
         server.kill_hard();
         server.restart();
-        let (ann, bob) = (ann.at(&server), bob.at(&server));
+        (ann, bob) = (ann.at(&server), bob.at(&server));
         for (conversation, ack) in [(&direct, &in_direct), (&group, &in_group)] {
             let item = eventually("a delivery that was cut off", async || {
                 bob.item(conversation)

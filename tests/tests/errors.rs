@@ -131,10 +131,11 @@ async fn a_body_of_one_mebibyte_is_read_and_a_larger_one_refused() {
     let scene = Scene::set().await;
     let before = scene.state().await;
     let padded = |length: usize| {
-        let mut body =
-            json!({"type": "direct", "member_ids": [scene.peer.id], "padding": ""}).to_string();
-        let padding = "x".repeat(length - body.len());
-        body.insert_str(body.len() - 2, &padding);
+        let around = |padding: &str| {
+            let peer = &scene.peer.id;
+            format!(r#"{{"type":"direct","member_ids":["{peer}"],"padding":"{padding}"}}"#)
+        };
+        let body = around(&"x".repeat(length - around("").len()));
         assert_eq!(body.len(), length);
         body
     };

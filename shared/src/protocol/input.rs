@@ -29,6 +29,11 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
     let said = error.to_string();
     // serde_json adds " at line L column C" to what a type said.
     let said = said.split(" at line ").next().unwrap_or(&said);
+    // What the client sent is not repeated: it can be large, and the log may not have it.
+    let said = match said.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("must be {expected}"),
+        None => said.to_owned(),
+    };
     let parent = if path == "." { "" } else { path };
     let (field, message) = match said
         .strip_prefix("missing field `")
@@ -37,9 +42,9 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
         Some(name) if parent.is_empty() => (name.to_owned(), "is missing".to_owned()),
         Some(name) => (format!("{parent}.{name}"), "is missing".to_owned()),
         None if parent.is_empty() => {
-            return Problem::invalid(format!("The body does not fit: {said}."));
+            return Problem::invalid(format!("The JSON {said}."));
         }
-        None => (parent.to_owned(), said.to_owned()),
+        None => (parent.to_owned(), said),
     };
     Problem::invalid_fields(vec![FieldError { field, message }])
 }
@@ -126,12 +131,39 @@ mod tests {
         assert_eq!(missing.errors[0].message, "is missing");
         let wrong = problem(r#"{"name":1,"ids":[]}"#);
         assert_eq!(wrong.errors[0].field, "name");
+        assert_eq!(wrong.errors[0].message, "must be a string");
         let inner = problem(r#"{"name":"a","ids":["00000000-0000-4000-8000-000000000001","X"]}"#);
         assert_eq!(inner.errors[0].field, "ids[1]");
         assert_eq!(
             inner.errors[0].message,
             "must be a UUID in lower case with hyphens"
         );
+    }
+
+    #[test]
+    fn what_the_client_sent_is_not_repeated() {
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Colour {
+            Red,
+            Green,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Paint {
+            #[allow(dead_code)]
+            colour: Colour,
+            #[allow(dead_code)]
+            coats: u64,
+        }
+        for body in [
+            r#"{"colour":"secret"}"#,
+            r#"{"colour":"red","coats":"secret"}"#,
+        ] {
+            let problem = json::<Paint>(body.as_bytes()).unwrap_err();
+            assert!(!problem.detail.contains("secret"), "{}", problem.detail);
+        }
+        let unknown = json::<Paint>(br#"{"colour":"blue","coats":1}"#).unwrap_err();
+        assert_eq!(unknown.errors[0].message, "must be `red` or `green`");
     }
 
     #[test]
