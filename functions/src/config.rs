@@ -302,7 +302,7 @@ mod tests {
                 "not base64url at all, but long enough to be a key",
             ),
             ("CODE_PROVIDER", "pigeon-post"),
-            ("CORS_ORIGINS", "chat.example.com"),
+            ("CORS_ORIGINS", "pages.example.org"),
             ("RATE_LIMIT_SCALE", "-1.5e9"),
             ("RATE_LIMIT_SCALE", "infinity"),
             ("RATE_LIMIT_SCALE", "NaN"),

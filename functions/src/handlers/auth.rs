@@ -117,9 +117,7 @@ pub(crate) async fn login<B: Backend>(exchange: &Exchange<'_, B>) -> Handled {
 /// `POST /auth/refresh`
 pub(crate) async fn refresh<B: Backend>(exchange: &Exchange<'_, B>) -> Handled {
     let RefreshRequest { refresh_token } = exchange.body()?;
-    let token: RefreshToken = refresh_token
-        .parse()
-        .map_err(|_| Problem::unauthenticated("The refresh token is not valid."))?;
+    let token: RefreshToken = refresh_token.parse()?;
     let user_id = token.user_id;
     let signed_in = exchange.backend.user(user_id, Refresh { token }).await?;
     session(exchange, signed_in)

@@ -5,12 +5,17 @@ use serde_json::error::Category;
 
 use super::problem::{FieldError, Problem};
 
-/// Reads a JSON body or frame.
+/// Reads a JSON body or frame, which is always an object.
 ///
 /// # Errors
 /// `invalid_request`: where the text is not JSON, or, with the field's path, where a field is
 /// missing or does not fit.
 pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    // serde would take a list for an object: its items for the fields in their order.
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        return Err(Problem::invalid("The JSON must be an object."));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -180,6 +185,11 @@ mod tests {
             assert_eq!(problem.status, 400, "{text:?}");
         }
         assert!(problem("{").detail.contains("not JSON"));
+    }
+
+    #[test]
+    fn a_list_is_no_object_even_where_its_items_would_fit() {
+        assert_eq!(problem(r#" ["a",[]]"#).detail, "The JSON must be an object.");
     }
 
     #[test]

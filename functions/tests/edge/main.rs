@@ -1,0 +1,18 @@
+//! The edge as a whole, natively: requests in, responses and calls of objects out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+mod auth;
+mod conversations;
+mod cross_origin;
+mod every_route;
+mod messages;
+mod sockets;
+mod support;
+mod users;
+mod verification;
