@@ -189,7 +189,10 @@ mod tests {
 
     #[test]
     fn a_list_is_no_object_even_where_its_items_would_fit() {
-        assert_eq!(problem(r#" ["a",[]]"#).detail, "The JSON must be an object.");
+        assert_eq!(
+            problem(r#" ["a",[]]"#).detail,
+            "The JSON must be an object."
+        );
     }
 
     #[test]
