@@ -75,6 +75,7 @@ mod tests {
             name: Some("a \"name\"".to_owned()),
             avatar_url: None,
             direct_members: vec![id],
+            member_count: 2,
             created_at: Timestamp::from_millis(0),
         };
         let request = UserRequest::from(Deliver {

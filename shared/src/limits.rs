@@ -67,6 +67,22 @@ pub const LOCK_TIME: Duration = Duration::from_secs(60 * 60);
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How often a client pings.
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Missed heartbeats after which a device counts as gone.
+pub const MISSED_HEARTBEATS: u32 = 3;
+/// Events that wait for a device; what lies further back is paged from history.
+pub const INBOX_EVENTS: u64 = 10_000;
+/// How long an event waits for a device.
+pub const INBOX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Bytes of frames that a device may leave unacknowledged.
+pub const UNACKNOWLEDGED_BYTES: usize = 4 * 1024 * 1024;
+/// Users whose presence a device may follow.
+pub const PRESENCE_SUBSCRIPTIONS: usize = 200;
+/// How long a watch on a user's presence holds without being renewed.
+pub const PRESENCE_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Members up to which a group shows typing, and live receipts.
+pub const SMALL_GROUP: usize = 20;
+/// The least time between two typing signals of a member.
+pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 /// Devices of a user; signing in on one more signs the longest unused one out.
 pub const DEVICES: usize = 32;
 

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationId, DeviceId, UserId};
-use crate::object::{ObjectClass, requests};
+use crate::ids::{ConversationId, DeviceId, MessageId, UserId};
+use crate::object::{Answer, ObjectClass, requests};
 use crate::protocol::conversation::{ConversationView, MemberPage};
 use crate::protocol::event::EventPage;
-use crate::protocol::message::{MessageAck, MessagePage, NewMessage};
+use crate::protocol::message::{MessageAck, MessageInfo, MessagePage, NewMessage};
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
 
@@ -39,6 +39,16 @@ requests! {
         ListMessages => MessagePage,
         /// Page through its events.
         ListEvents => EventPage,
+        /// Send several messages.
+        SendMany => Vec<Answer<MessageAck>>,
+        /// Note how far a member's devices and eyes have come.
+        MarkPosition => (),
+        /// Count what a member has not read.
+        CountUnread => u64,
+        /// Who has received and read a message.
+        GetMessageInfo => MessageInfo,
+        /// Someone is writing, or has stopped.
+        SignalTyping => (),
     }
 }
 
@@ -132,6 +142,65 @@ pub struct ListEvents {
     pub after_seq: Seq,
     /// How many, already within the limit.
     pub limit: u32,
+}
+
+/// Sends several messages of one sender, in order. Each has an answer of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendMany {
+    /// Who sends.
+    pub actor: UserId,
+    /// What, in order; each validated by the service.
+    pub messages: Vec<NewMessage>,
+}
+
+/// Notes how far a member has come. Positions never go backwards, and what is read has been
+/// delivered. What lies beyond the head counts as the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkPosition {
+    /// Whose.
+    pub user_id: UserId,
+    /// How far.
+    pub position: MemberPosition,
+}
+
+/// How far a member has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MemberPosition {
+    /// The last event that one of the member's devices has acknowledged.
+    pub delivered_seq: Seq,
+    /// The last event that the member has read.
+    pub read_seq: Seq,
+    /// Whether the member sends, and gets, read receipts.
+    pub read_receipts: bool,
+}
+
+/// Counts the messages of others after `after_seq` up to `up_to_seq` that `actor` may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountUnread {
+    /// Who asks.
+    pub actor: UserId,
+    /// Up to where it has read.
+    pub after_seq: Seq,
+    /// The last event that it knows of.
+    pub up_to_seq: Seq,
+}
+
+/// Who has received and read a message? Only members may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetMessageInfo {
+    /// Who asks.
+    pub actor: UserId,
+    /// Which message.
+    pub message_id: MessageId,
+}
+
+/// Someone is writing, or has stopped. Never stored; dropped in groups of over 20.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalTyping {
+    /// Who.
+    pub actor: UserId,
+    /// Writing, or stopped.
+    pub started: bool,
 }
 
 /// Opens a socket. Travels in the header [`SOCKET_HEADER`] of an upgrade request, as JSON; the

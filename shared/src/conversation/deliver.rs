@@ -76,6 +76,7 @@ impl<S: Sql> ConversationService<S> {
                 user_id: due.user_id,
                 conversation,
                 events,
+                attached_devices: Vec::new(),
             },
         })
     }
@@ -165,6 +166,7 @@ fn summary(state: &State) -> ConversationSummary {
             ConversationType::Direct => state.members.keys().copied().collect(),
             ConversationType::Group => Vec::new(),
         },
+        member_count: u32::try_from(state.members.len()).unwrap_or(u32::MAX),
         created_at: meta.created_at,
     }
 }

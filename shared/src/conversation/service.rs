@@ -166,6 +166,13 @@ impl<S: Sql> ConversationService<S> {
             ConversationRequest::ListMessages(call) => {
                 Ok((json(&self.list_messages(&call)?)?, quiet))
             }
+            ConversationRequest::SendMany(_)
+            | ConversationRequest::MarkPosition(_)
+            | ConversationRequest::CountUnread(_)
+            | ConversationRequest::GetMessageInfo(_)
+            | ConversationRequest::SignalTyping(_) => {
+                Err(Problem::unavailable("This is being built.").into())
+            }
             ConversationRequest::ListEvents(call) => Ok((json(&self.list_events(call)?)?, quiet)),
         }
     }

@@ -163,6 +163,12 @@ fn answer<S: Sql>(
             })
         }
         ClientFrame::Ping => Ok(told(ServerFrame::Pong)),
+        ClientFrame::ReadReceipt(_)
+        | ClientFrame::TypingStart(_)
+        | ClientFrame::TypingStop(_)
+        | ClientFrame::PresenceSubscribe(_) => {
+            Err(Problem::unavailable("This is being built.").into())
+        }
     }
 }
 
@@ -226,6 +232,12 @@ pub fn farewell(code: CloseCode) -> ServerFrame {
             format!("Frames are text of at most {} bytes.", limits::FRAME_BYTES),
         ),
         CloseCode::TokenExpired => (Code::Unauthenticated, "The token has expired.".to_owned()),
+        CloseCode::SlowConsumer => (
+            Code::RateLimited,
+            "Too much is unacknowledged: connect again to go on.".to_owned(),
+        ),
+        CloseCode::Restart => (Code::Unavailable, "Please connect again.".to_owned()),
+        CloseCode::RateLimited => (Code::RateLimited, "Too many frames.".to_owned()),
         CloseCode::NotMember => (Code::NotFound, "You are no longer a member.".to_owned()),
     };
     ServerFrame::Error(ErrorFrame {

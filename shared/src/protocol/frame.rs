@@ -10,7 +10,7 @@ use super::input;
 use super::message::{MessageAck, NewMessage};
 use super::problem::{Code, Problem};
 use super::seq::Seq;
-use crate::ids::{ClientMessageId, ConversationId, DeviceId, UserId};
+use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
 use crate::limits;
 use crate::time::Timestamp;
 
@@ -31,6 +31,12 @@ pub enum CloseCode {
     TokenExpired,
     /// 4003: no longer a member.
     NotMember,
+    /// 4008: the client does not read, or does not acknowledge, what it is sent.
+    SlowConsumer,
+    /// 1012: the server cannot go on with this socket: connect again at once.
+    Restart,
+    /// 4029: the client goes on sending over its limit.
+    RateLimited,
 }
 
 impl CloseCode {
@@ -41,6 +47,9 @@ impl CloseCode {
             Self::ProtocolError => 4000,
             Self::TokenExpired => 4001,
             Self::NotMember => 4003,
+            Self::Restart => 1012,
+            Self::SlowConsumer => 4008,
+            Self::RateLimited => 4029,
         }
     }
 }
@@ -55,6 +64,14 @@ pub enum ClientFrame {
     Ack(Ack),
     /// `sync`: the events after a seq, again.
     Sync(Sync),
+    /// `read_receipt`: everything up to here has been read.
+    ReadReceipt(ReadPosition),
+    /// `typing_start`
+    TypingStart(Typing),
+    /// `typing_stop`
+    TypingStop(Typing),
+    /// `presence_subscribe`
+    PresenceSubscribe(PresenceSubscribe),
     /// `ping` that was not written to the letter, so that the runtime did not answer it.
     Ping,
 }
@@ -85,6 +102,29 @@ pub struct Sync {
     pub conversation_id: ConversationId,
     /// The last event that the client has.
     pub after_seq: Seq,
+}
+
+/// `read_receipt`, as a client sends it
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadPosition {
+    /// Of which conversation.
+    pub conversation_id: ConversationId,
+    /// The last event that was read.
+    pub up_to_seq: Seq,
+}
+
+/// `typing_start` and `typing_stop`, as a client sends them
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typing {
+    /// Where.
+    pub conversation_id: ConversationId,
+}
+
+/// `presence_subscribe`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceSubscribe {
+    /// Whose presence, in place of the former list; at most 200.
+    pub user_ids: Vec<UserId>,
 }
 
 /// A frame that could not be read: what to tell the client.
@@ -139,6 +179,10 @@ impl ClientFrame {
             }
             "ack" => input::json(bytes).map(Self::Ack),
             "sync" => input::json(bytes).map(Self::Sync),
+            "read_receipt" => input::json(bytes).map(Self::ReadReceipt),
+            "typing_start" => input::json(bytes).map(Self::TypingStart),
+            "typing_stop" => input::json(bytes).map(Self::TypingStop),
+            "presence_subscribe" => input::json(bytes).map(Self::PresenceSubscribe),
             "ping" => Ok(Self::Ping),
             _ => Err(Problem::invalid_field(
                 "type",
@@ -171,6 +215,35 @@ pub enum ServerFrame {
         /// The newest event.
         head_seq: Seq,
     },
+    /// The other side's devices have it.
+    DeliveryReceipt(Receipt),
+    /// The other side has read it.
+    ReadReceipt(Receipt),
+    /// Someone is writing.
+    TypingStart(TypingNotice),
+    /// Someone has stopped.
+    TypingStop(TypingNotice),
+    /// Someone has come or gone.
+    PresenceUpdate(PresenceUpdate),
+    /// Read on another device of the same user.
+    ConversationRead {
+        /// Which conversation.
+        conversation_id: ConversationId,
+        /// Up to where.
+        up_to_seq: Seq,
+        /// How many messages of others lie after that.
+        unread: u64,
+    },
+    /// Several frames in one message, in order.
+    Batch {
+        /// The frames.
+        frames: Vec<ServerFrame>,
+    },
+    /// Everything that was waiting for the device has been sent.
+    SyncComplete {
+        /// Unread messages in all conversations that are not archived.
+        total_unread: u64,
+    },
     /// The answer to a `ping` that the runtime did not answer.
     Pong,
     /// Something could not be done.
@@ -178,6 +251,49 @@ pub enum ServerFrame {
     /// A change of a conversation.
     #[serde(untagged)]
     Event(Event),
+}
+
+/// `delivery_receipt` and `read_receipt`, as the server sends them
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// The newest message of the one who is told that lies within.
+    pub message_id: MessageId,
+    /// Up to where.
+    pub up_to_seq: Seq,
+    /// Whose devices, or who.
+    pub user_id: UserId,
+}
+
+/// `typing_start` and `typing_stop`, as the server sends them
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypingNotice {
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// Who.
+    pub user_id: UserId,
+}
+
+/// Whether someone is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceStatus {
+    /// A device is connected.
+    Online,
+    /// None is, or the viewer may not know.
+    Offline,
+}
+
+/// `presence_update`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceUpdate {
+    /// Who.
+    pub user_id: UserId,
+    /// Here or not.
+    pub status: PresenceStatus,
+    /// When last here; null while online, never seen, or where the viewer may not know.
+    pub last_seen: Option<Timestamp>,
 }
 
 /// `auth_ack`

@@ -196,6 +196,30 @@ pub enum MessageStatus {
     Sent,
 }
 
+/// `GET /conversations/{id}/messages/{message_id}/info`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageInfo {
+    /// Which message.
+    pub message_id: MessageId,
+    /// Its event number.
+    pub seq: Seq,
+    /// The members, its sender left out, who have read it and let it be known.
+    pub read_by: Vec<SeenBy>,
+    /// The members whose devices have it.
+    pub delivered_to: Vec<SeenBy>,
+    /// The members whose devices do not have it yet.
+    pub pending: Vec<UserId>,
+}
+
+/// A member to whom a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenBy {
+    /// Who.
+    pub user_id: UserId,
+    /// When the conversation learned of it.
+    pub at: Timestamp,
+}
+
 /// A page of messages, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessagePage {

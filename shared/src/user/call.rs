@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::conversation::call::MemberPosition;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::object::{ObjectClass, requests};
 use crate::protocol::auth::PhoneNumber;
 use crate::protocol::conversation::{ConversationPage, ConversationType};
 use crate::protocol::event::Event;
+use crate::protocol::frame::{PresenceUpdate, ServerFrame};
 use crate::protocol::seq::Seq;
 use crate::protocol::user::{DeviceList, Profile, ProfilePatch, PublicProfile};
 use crate::time::Timestamp;
@@ -50,6 +52,18 @@ requests! {
         ListConversations => ConversationPage,
         /// News from a conversation.
         Deliver => Delivered,
+        /// What passes: typing, receipts.
+        Signal => Signalled,
+        /// Read up to somewhere.
+        MarkRead => ReadReply,
+        /// A device has got up to somewhere on a conversation's own socket.
+        MarkDelivered => (),
+        /// Tell me when you come and go.
+        WatchPresence => PresenceUpdate,
+        /// No longer.
+        UnwatchPresence => (),
+        /// I have come, or gone.
+        PresenceChanged => PresenceHeard,
     }
 }
 
@@ -176,6 +190,8 @@ pub struct ConversationSummary {
     /// The two members of a direct conversation; empty for a group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub direct_members: Vec<UserId>,
+    /// How many members it has.
+    pub member_count: u32,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -193,6 +209,10 @@ pub struct Deliver {
     /// The events, in the order of their seq, without gaps. Only the recipient's own messages
     /// may show a `client_msg_id`.
     pub events: Vec<Event>,
+    /// The recipient's devices that are attached to the conversation itself, and have the
+    /// events from there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attached_devices: Vec<DeviceId>,
 }
 
 /// How far the user object has come.
@@ -200,4 +220,118 @@ pub struct Deliver {
 pub struct Delivered {
     /// The last event that it has: the next delivery begins after it.
     pub head_seq: Seq,
+    /// How far the user has come, so that the conversation learns it without being told apart.
+    pub position: MemberPosition,
+    /// Whether a device is connected to the user object.
+    pub online: bool,
+}
+
+/// Frames that are shown to those who are connected, and otherwise forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The object's own id.
+    pub user_id: UserId,
+    /// What to show.
+    pub frames: Vec<ServerFrame>,
+    /// The user's devices that are attached to the conversation itself, and have it from there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attached_devices: Vec<DeviceId>,
+}
+
+/// What became of a [`Signal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signalled {
+    /// Whether a device is connected to the user object.
+    pub online: bool,
+}
+
+/// The user has read a conversation up to somewhere: over HTTP, or on the conversation's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkRead {
+    /// The caller's device.
+    pub device_id: DeviceId,
+    /// Which conversation.
+    pub conversation_id: ConversationId,
+    /// Up to where. Refused with `invalid_request` beyond the newest event.
+    pub up_to_seq: Seq,
+}
+
+/// 200 of `POST /conversations/{id}/read`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadReply {
+    /// Up to where the user has read now.
+    pub read_seq: Seq,
+    /// How many messages of others lie after that.
+    pub unread: u64,
+    /// The same for all conversations that are not archived.
+    pub total_unread: u64,
+}
+
+/// A device has acknowledged events on a conversation's own socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkDelivered {
+    /// The device.
+    pub device_id: DeviceId,
+    /// Which conversation.
+    pub conversation_id: ConversationId,
+    /// The last event that it has.
+    pub up_to_seq: Seq,
+}
+
+/// `watcher` wants to know when this user comes and goes. Answers how it is now, as far as
+/// `watcher` may know. Asked again, it goes on for another [`crate::limits::PRESENCE_LEASE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchPresence {
+    /// Who wants to know.
+    pub watcher: UserId,
+}
+
+/// `watcher` no longer wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnwatchPresence {
+    /// Who.
+    pub watcher: UserId,
+}
+
+/// A watched user tells a watcher's object of its coming or going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceChanged {
+    /// What has changed, as the watcher may know it.
+    pub update: PresenceUpdate,
+}
+
+/// What became of a [`PresenceChanged`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceHeard {
+    /// Whether a connected device wants to know; if not, the watched user forgets the watcher.
+    pub wanted: bool,
+}
+
+/// Opens a session socket. Travels in the header
+/// [`SOCKET_HEADER`](crate::conversation::call::SOCKET_HEADER) of an upgrade request, as JSON;
+/// the object answers 101, or 200 with an [`crate::object::Answer`] that holds the problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSession {
+    /// Who opens it.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// When the token that opened it expires, and the socket with it.
+    pub expires_at: Timestamp,
+    /// Whether the client offered the subprotocol, which is then answered.
+    pub subprotocol: bool,
+    /// How the client is connected.
+    pub transport: Transport,
+}
+
+/// How a client is connected to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// By a WebSocket.
+    Socket,
+    /// By Server-Sent Events: acknowledges by `Last-Event-ID` when it connects again.
+    Stream,
+    /// By long poll: away between two polls, and nonetheless online.
+    Poll,
 }

@@ -4,11 +4,13 @@
 //! conversation objects, which may come again and are then ignored.
 
 pub mod call;
+pub mod effect;
 mod list;
 pub mod profile;
 pub mod refresh;
 pub mod schema;
 pub mod service;
+pub mod session;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -79,6 +79,12 @@ impl<S: Sql> UserService<S> {
             Ask::UpdateProfile(call) => object::reply_json(&self.update_profile(call)?),
             Ask::ViewProfile(call) => object::reply_json(&self.view_profile(call)?),
             Ask::ListConversations(call) => object::reply_json(&self.list_conversations(&call)?),
+            Ask::Signal(_)
+            | Ask::MarkRead(_)
+            | Ask::MarkDelivered(_)
+            | Ask::WatchPresence(_)
+            | Ask::UnwatchPresence(_)
+            | Ask::PresenceChanged(_) => Err(Problem::unavailable("This is being built.").into()),
             Ask::Deliver(call) => object::reply_json(&self.deliver(&call)?),
         }
     }
@@ -314,7 +320,11 @@ impl<S: Sql> UserService<S> {
             None
         };
         head_seq
-            .map(|head_seq| Delivered { head_seq })
+            .map(|head_seq| Delivered {
+                head_seq,
+                position: Default::default(),
+                online: false,
+            })
             .ok_or_else(|| Problem::not_found("user").into())
     }
 }

@@ -221,6 +221,7 @@ fn a_delivery_to_no_one_is_refused_and_leaves_no_trace() {
         user_id,
         events: messages(summary.conversation_id, 1..=1),
         conversation: summary.clone(),
+        attached_devices: vec![],
     };
     assert_eq!(
         problem(fixture.service.deliver(&call(me()))).code,

@@ -89,6 +89,7 @@ impl Fixture {
             user_id: me(),
             conversation: conversation.clone(),
             events: events.to_vec(),
+            attached_devices: Vec::new(),
         };
         self.service.deliver(&call).unwrap().head_seq
     }
@@ -118,6 +119,7 @@ fn group_summary(number: u32, name: &str) -> ConversationSummary {
         name: Some(name.to_owned()),
         avatar_url: None,
         direct_members: Vec::new(),
+        member_count: 3,
         created_at: START,
     }
 }
@@ -129,6 +131,7 @@ fn direct_summary(peer: UserId) -> ConversationSummary {
         name: None,
         avatar_url: None,
         direct_members: vec![me(), peer],
+        member_count: 3,
         created_at: START,
     }
 }

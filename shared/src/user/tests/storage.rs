@@ -25,6 +25,7 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
             user_id: me(),
             conversation: summary.clone(),
             events,
+            attached_devices: vec![],
         };
         sql.fail_everywhere(DUMP, || fixture.service.deliver(&call));
     }
@@ -210,8 +211,12 @@ fn answers_are_the_json_of_the_replies() {
         user_id: me(),
         conversation: direct_summary(user(2)),
         events: vec![],
+        attached_devices: vec![],
     };
-    assert_eq!(handle(call.into()), r#"{"head_seq":0}"#);
+    assert_eq!(
+        handle(call.into()),
+        r#"{"head_seq":0,"position":{"delivered_seq":0,"read_seq":0,"read_receipts":false},"online":false}"#
+    );
     let token = signed_in.refresh_token.parse().unwrap();
     let renewed: SignedIn = serde_json::from_str(&handle(Refresh { token }.into())).unwrap();
     assert_eq!(renewed.device_id, device_id);
@@ -260,6 +265,7 @@ fn a_database_of_version_1_opens() {
         user_id: me(),
         conversation: group_summary(1, "Hikers"),
         events: messages(group(1), 5..=5),
+        attached_devices: vec![],
     };
     assert_eq!(service.deliver(&call).unwrap().head_seq, Seq::new(5));
     let call = ListConversations {

@@ -1,0 +1,85 @@
+//! Sessions: the sockets by which a user's devices are connected, and what is known of each.
+//!
+//! What always holds:
+//! - A device has one session; a newer one ends the one before.
+//! - Within a conversation a session is sent events in the order of their seq. While it is
+//!   `behind` in a conversation, what is new there waits for it to catch up.
+//! - What outlives the object's sleep is kept with the socket ([`Kept`]); the rest is only needed
+//!   while something is under way, and an object does not sleep then.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::call::{OpenSession, Transport};
+use super::effect::SocketId;
+use crate::ids::{ConversationId, DeviceId, UserId};
+use crate::protocol::seq::Seq;
+use crate::time::Timestamp;
+
+/// What is kept with a socket while the object sleeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The socket.
+    pub socket: SocketId,
+    /// The device that it belongs to.
+    pub device_id: DeviceId,
+    /// When the token that opened it expires.
+    pub expires_at: Timestamp,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// How the client is connected.
+    pub transport: Transport,
+    /// Acknowledged positions that are not written down yet. A lost one costs a redelivery.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub acks: BTreeMap<ConversationId, Seq>,
+    /// Whose presence it follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<UserId>,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Session {
+    pub kept: Kept,
+    /// Where it lacks events, and the last one that it was sent there.
+    pub behind: BTreeMap<ConversationId, Seq>,
+    /// The conversation that is being asked for events on its behalf.
+    pub asking: Option<ConversationId>,
+    /// Whether it has been told that everything that was waiting has been sent.
+    pub caught_up: bool,
+    /// What it was sent and has not acknowledged: conversation, seq, bytes.
+    pub unacknowledged: BTreeMap<ConversationId, VecDeque<(Seq, usize)>>,
+    /// The bytes of all that.
+    pub unacknowledged_bytes: usize,
+    /// When it last said where that someone is writing.
+    pub typing: BTreeMap<ConversationId, Timestamp>,
+}
+
+impl Session {
+    /// A session that has just been opened.
+    pub fn opened(socket: SocketId, open: &OpenSession, now: Timestamp) -> Self {
+        Self::woken(Kept {
+            socket,
+            device_id: open.device_id,
+            expires_at: open.expires_at,
+            opened_at: now,
+            transport: open.transport,
+            acks: BTreeMap::new(),
+            watched: Vec::new(),
+        })
+    }
+
+    /// A session that slept.
+    pub const fn woken(kept: Kept) -> Self {
+        Self {
+            kept,
+            behind: BTreeMap::new(),
+            asking: None,
+            caught_up: true,
+            unacknowledged: BTreeMap::new(),
+            unacknowledged_bytes: 0,
+            typing: BTreeMap::new(),
+        }
+    }
+}
