@@ -92,6 +92,16 @@ impl Socket {
     }
 }
 
+/// The code that answers a close frame with `code`: the same, where it may be sent (RFC 6455,
+/// section 7.4).
+#[must_use]
+pub fn echo_code(code: usize) -> u16 {
+    match u16::try_from(code) {
+        Ok(code @ (1000 | 3000..=4999)) => code,
+        _ => 1000,
+    }
+}
+
 /// A fresh socket that the object has accepted: its own end, and the response to the upgrade.
 #[derive(Debug)]
 pub struct Accepted {

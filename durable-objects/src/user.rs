@@ -1,51 +1,414 @@
 //! The User class.
 //!
-//! Invariant: this object is the only writer of a user's profile, devices, tokens and
-//! conversation list. What is delivered again is ignored as far as it is known. Named by the
-//! user's id.
+//! Invariant: this object is the only writer of a user's profile, devices, tokens, conversation
+//! list and inbox. What is delivered again is ignored as far as it is known. Named by the user's
+//! id.
 //!
 //! Takes, as `POST` with a `UserRequest` in JSON: `sign_in`, `refresh`, `sign_out`,
 //! `check_device`, `list_devices`, `revoke_device`, `get_profile`, `update_profile`,
-//! `view_profile`, `list_conversations`, `deliver`. Answers 200 with an `Answer` (the reply, or
-//! the problem to tell the client) and 400 to a body that is no such request.
+//! `view_profile`, `list_conversations`, `deliver`, `signal`, `mark_read`, `mark_delivered`,
+//! `watch_presence`, `unwatch_presence`, `presence_changed`. Answers 200 with an `Answer` (the
+//! reply, or the problem to tell the client) and 400 to a body that is no such request.
+//! Takes upgrades with an `OpenSession` in the header [`SOCKET_HEADER`]: answers 101, or 200 with
+//! an `Answer` that holds the problem.
 
-// What the macro exports to JavaScript has no documentation of its own.
+// The durable_object macro exports methods that it does not document.
 #![allow(missing_docs)]
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
 
+use futures_channel::oneshot;
+use js_sys::JsString;
+use parlance_shared::conversation::call::{ConversationObject, SOCKET_HEADER};
+use parlance_shared::conversation::socket::farewell;
+use parlance_shared::object::ObjectClass;
+use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
+use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::OBJECT_SCOPE;
-use parlance_shared::time::Clock;
-use parlance_shared::user::call::UserRequest;
+use parlance_shared::time::{Clock, Timestamp};
+use parlance_shared::user::call::{OpenSession, UserObject, UserRequest};
+use parlance_shared::user::effect::{Effect, Effects, Reply, RequestId, SocketId, Ticket};
 use parlance_shared::user::service::UserService;
-use worker::{DurableObject, Env, Request, Response, State, durable_object};
+use parlance_shared::user::session::Kept;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use worker::wasm_bindgen_futures::spawn_local;
+use worker::{
+    Delay, DurableObject, Env, Error, Request, Response, State, WebSocket,
+    WebSocketIncomingMessage, durable_object,
+};
 
 use crate::host::{self, SystemClock, SystemEntropy};
+use crate::sockets::{self, Socket};
 use crate::sql::DurableSql;
+use crate::{alarm, frames, stub};
 
 const OBJECT: &str = "user";
 
 /// One user.
-#[durable_object(fetch)]
+#[durable_object]
 pub struct User {
+    core: Rc<Core>,
+}
+
+/// What the handlers and the questions under way share.
+struct Core {
+    state: State,
+    env: Env,
     service: RefCell<UserService<DurableSql>>,
+    /// The sockets: a copy of what the runtime keeps, made anew whenever the object is
+    /// constructed.
+    sockets: RefCell<BTreeMap<SocketId, Socket>>,
+    /// Requests whose answers had to wait.
+    waiting: RefCell<BTreeMap<RequestId, oneshot::Sender<Result<String, Problem>>>>,
 }
 
 impl DurableObject for User {
-    fn new(state: State, _env: Env) -> Self {
+    fn new(state: State, env: Env) -> Self {
+        if let Err(error) = sockets::answer_pings(&state) {
+            host::log_failure(OBJECT, "no_auto_response", &error.to_string());
+        }
+        let kept = kept_sockets(&state);
+        let mut service = UserService::new(DurableSql::new(&state), OBJECT_SCOPE)
+            .with_rate_limits(host::rate_limit_scale(&env));
+        service.wake_sessions(kept.iter().map(|(kept, _)| kept.clone()));
+        let sockets = kept
+            .into_iter()
+            .map(|(kept, socket)| (kept.socket, socket))
+            .collect();
         Self {
-            service: RefCell::new(UserService::new(DurableSql::new(&state), OBJECT_SCOPE)),
+            core: Rc::new(Core {
+                state,
+                env,
+                service: RefCell::new(service),
+                sockets: RefCell::new(sockets),
+                waiting: RefCell::new(BTreeMap::new()),
+            }),
         }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        if let Some(open) = request.headers().get(SOCKET_HEADER)? {
+            return self.core.open_session(&open).await;
+        }
         let request: UserRequest = match host::read_request(OBJECT, &mut request).await {
             Ok(request) => request,
             Err(response) => return Ok(response),
         };
-        // The service is synchronous and nothing waits while it is borrowed.
-        let mut service = self.service.try_borrow_mut().map_err(host::busy)?;
-        let outcome = service.handle(request, SystemClock.now(), &SystemEntropy);
-        Ok(host::answer(OBJECT, outcome))
+        let outcome = self
+            .core
+            .service()?
+            .handle(request, SystemClock.now(), &SystemEntropy);
+        let (reply, effects) = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok(host::answer(OBJECT, Err(error))),
+        };
+        let answer = match reply {
+            Reply::Now(text) => {
+                self.core.carry_out(effects).await?;
+                Ok(text)
+            }
+            Reply::Refused(problem) => {
+                self.core.carry_out(effects).await?;
+                Err(problem)
+            }
+            Reply::Later(id) => {
+                let (sender, receiver) = oneshot::channel();
+                self.core
+                    .waiting
+                    .try_borrow_mut()
+                    .map_err(host::busy)?
+                    .insert(id, sender);
+                self.core.carry_out(effects).await?;
+                // It is dropped unanswered only with the memory of the object.
+                receiver.await.unwrap_or_else(|_| Err(Problem::internal()))
+            }
+        };
+        Ok(host::answer(OBJECT, answer.map_err(ServiceError::Refused)))
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        Response::empty()
+    }
+
+    async fn websocket_message(
+        &self,
+        ws: WebSocket,
+        message: WebSocketIncomingMessage,
+    ) -> worker::Result<()> {
+        let socket = Socket::from(ws);
+        let Some(id) = self.core.id_of(&socket) else {
+            // Ended from this side already: what was still on its way is not heard.
+            return Ok(());
+        };
+        let now = SystemClock.now();
+        let effects = match message {
+            WebSocketIncomingMessage::String(text) => self.core.service()?.on_text(id, &text, now),
+            WebSocketIncomingMessage::Binary(_) => {
+                let ended = self.core.service()?.on_binary(id);
+                self.core.or_failed(ended)
+            }
+        };
+        self.core.carry_out(effects).await
+    }
+
+    async fn websocket_close(
+        &self,
+        ws: WebSocket,
+        code: usize,
+        _reason: String,
+        _was_clean: bool,
+    ) -> worker::Result<()> {
+        let socket = Socket::from(ws);
+        self.core.closed(&socket).await?;
+        // Answers the close frame; a socket that is gone without one has nothing to answer.
+        let _ = socket.close(sockets::echo_code(code), "");
+        Ok(())
+    }
+
+    async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
+        self.core.closed(&Socket::from(ws)).await
+    }
+
+    // The crate's own handler panics, which would cost every object in the isolate its memory.
+    async fn connect(&self, _socket: worker::Socket) -> worker::Result<()> {
+        Err(Error::RustError(
+            "a user takes no TCP connections".to_owned(),
+        ))
+    }
+}
+
+/// The sockets that the runtime kept, and what was kept with each.
+fn kept_sockets(state: &State) -> Vec<(Kept, Socket)> {
+    let sockets = sockets::all(state).unwrap_or_else(|error| {
+        host::log_failure(OBJECT, "sockets_not_listed", &error.to_string());
+        Vec::new()
+    });
+    sockets
+        .into_iter()
+        .filter_map(|socket| {
+            let text = socket.attachment().ok()??;
+            Some((serde_json::from_str(&text).ok()?, socket))
+        })
+        .collect()
+}
+
+impl Core {
+    fn service(&self) -> worker::Result<RefMut<'_, UserService<DurableSql>>> {
+        // Never held while something is awaited, so it is free at the start of every event.
+        self.service.try_borrow_mut().map_err(host::busy)
+    }
+
+    fn id_of(&self, socket: &Socket) -> Option<SocketId> {
+        let sockets = self.sockets.try_borrow().ok()?;
+        sockets
+            .iter()
+            .find(|(_, known)| *known == socket)
+            .map(|(id, _)| *id)
+    }
+
+    async fn open_session(self: &Rc<Self>, open: &str) -> worker::Result<Response> {
+        let Ok(open) = serde_json::from_str::<OpenSession>(open) else {
+            return Response::error("The header is not one that this version knows.", 400);
+        };
+        let opened = match self.service()?.open_session(&open, SystemClock.now()) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(host::answer(OBJECT, Err(error))),
+        };
+        let tag = format!("d:{}", open.device_id);
+        let accepted = sockets::accept(&self.state, &[&tag], &opened.state, open.subprotocol);
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                host::log_failure(OBJECT, "socket_not_accepted", &error.to_string());
+                let closed = self.service()?.close_session(opened.socket);
+                self.or_failed(closed);
+                let busy = Problem::unavailable("No socket could be opened now. Try again.");
+                return Ok(host::answer(OBJECT, Err(ServiceError::Refused(busy))));
+            }
+        };
+        self.sockets
+            .try_borrow_mut()
+            .map_err(host::busy)?
+            .insert(opened.socket, accepted.socket);
+        self.carry_out(opened.effects).await?;
+        Ok(accepted.response)
+    }
+
+    async fn closed(self: &Rc<Self>, socket: &Socket) -> worker::Result<()> {
+        let Some(id) = self.id_of(socket) else {
+            return Ok(());
+        };
+        self.sockets
+            .try_borrow_mut()
+            .map_err(host::busy)?
+            .remove(&id);
+        let closed = self.service()?.close_session(id);
+        let effects = self.or_failed(closed);
+        self.carry_out(effects).await
+    }
+
+    /// The effects, or, where storage failed, that it is logged.
+    fn or_failed(&self, outcome: Result<Effects, ServiceError>) -> Effects {
+        outcome.unwrap_or_else(|error| {
+            host::log_failure(OBJECT, "storage_failed", &error.to_string());
+            Vec::new()
+        })
+    }
+
+    /// Does what the rules want done, in order.
+    async fn carry_out(self: &Rc<Self>, effects: Effects) -> worker::Result<()> {
+        for effect in effects {
+            match effect {
+                Effect::Send { to, frames } => self.send(&to, frames),
+                Effect::Keep { socket, state } => {
+                    if let Some(socket) = self.socket(socket)
+                        && let Err(error) = socket.attach(&state)
+                    {
+                        host::log_failure(OBJECT, "not_kept", &error.to_string());
+                    }
+                }
+                Effect::Close { socket, code } => self.close(socket, code),
+                Effect::AskConversation {
+                    id,
+                    request,
+                    ticket,
+                } => {
+                    self.ask::<ConversationObject>(
+                        ConversationObject::object_name(&id),
+                        request,
+                        ticket,
+                    );
+                }
+                Effect::AskUser {
+                    id,
+                    request,
+                    ticket,
+                } => self.ask::<UserObject>(UserObject::object_name(&id), request, ticket),
+                Effect::Answer { request, answer } => {
+                    let waiting = self
+                        .waiting
+                        .try_borrow_mut()
+                        .map_err(host::busy)?
+                        .remove(&request);
+                    if let Some(waiting) = waiting {
+                        // The caller may have gone.
+                        let _ = waiting.send(answer);
+                    }
+                }
+                Effect::Failed(failure) => {
+                    host::log_failure(OBJECT, "storage_failed", &failure.to_string());
+                }
+                Effect::Wake(at) => self.wake_at(at),
+                Effect::Alarm(at) => alarm::set(&self.state, at).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn socket(&self, id: SocketId) -> Option<Socket> {
+        self.sockets.try_borrow().ok()?.get(&id).cloned()
+    }
+
+    /// Sends frames to sockets: one as it is, several as batches.
+    fn send(&self, to: &[SocketId], frames: Vec<ServerFrame>) {
+        for text in frames::texts(frames) {
+            let text = JsString::from(text);
+            for socket in to.iter().filter_map(|id| self.socket(*id)) {
+                // A socket that has closed meanwhile needs none: what it has not acknowledged
+                // comes again.
+                let _ = socket.send(&text);
+            }
+        }
+    }
+
+    fn close(&self, id: SocketId, code: CloseCode) {
+        let socket = match self.sockets.try_borrow_mut() {
+            Ok(mut sockets) => sockets.remove(&id),
+            Err(error) => {
+                return host::log_failure(OBJECT, "socket_not_closed", &error.to_string());
+            }
+        };
+        if let Some(socket) = socket {
+            let _ = socket.send(&JsString::from(farewell(code).to_text()));
+            if let Err(error) = socket.close(code.code(), "") {
+                host::log_failure(OBJECT, "socket_not_closed", &error.to_string());
+            }
+        }
+    }
+
+    /// Asks another object, and takes its answer to whoever waits for it.
+    fn ask<O: ObjectClass>(
+        self: &Rc<Self>,
+        name: String,
+        request: O::Request,
+        ticket: Option<Ticket>,
+    ) where
+        O::Request: Serialize + 'static,
+    {
+        let core = Rc::clone(self);
+        spawn_local(async move {
+            let answer = core.ask_now::<O>(&name, &request).await;
+            if let Some(ticket) = ticket {
+                core.answered(ticket, answer).await;
+            }
+        });
+    }
+
+    async fn ask_now<O: ObjectClass>(
+        &self,
+        name: &str,
+        request: &O::Request,
+    ) -> Result<String, Problem> {
+        let asked = async {
+            let body = serde_json::to_string(request)
+                .map_err(|error| stub::CallFailure::Impossible(error.to_string()))?;
+            let body = JsString::from(body);
+            let answer = stub::call_raw(&self.env, O::BINDING, name, &body).await?;
+            stub::read_answer::<Box<RawValue>>(&answer)
+        };
+        match asked.await {
+            Ok(reply) => Ok(reply.get().to_owned()),
+            Err(failure) => {
+                if !matches!(failure, stub::CallFailure::Refused(_)) {
+                    host::log_failure(OBJECT, "not_answered", &failure.to_string());
+                }
+                Err(failure.into_problem())
+            }
+        }
+    }
+
+    async fn answered(self: &Rc<Self>, ticket: Ticket, answer: Result<String, Problem>) {
+        let outcome = match self.service() {
+            Ok(mut service) => service.answered(ticket, answer, SystemClock.now()),
+            Err(error) => {
+                return host::log_failure(OBJECT, "answer_lost", &error.to_string());
+            }
+        };
+        let effects = self.or_failed(outcome);
+        if let Err(error) = self.carry_out(effects).await {
+            host::log_failure(OBJECT, "not_carried_out", &error.to_string());
+        }
+    }
+
+    fn wake_at(self: &Rc<Self>, at: Timestamp) {
+        let core = Rc::clone(self);
+        spawn_local(async move {
+            let wait = at.since(SystemClock.now());
+            Delay::from(wait.max(Duration::from_millis(1))).await;
+            let outcome = match core.service() {
+                Ok(mut service) => service.wake(SystemClock.now()),
+                Err(error) => {
+                    return host::log_failure(OBJECT, "not_woken", &error.to_string());
+                }
+            };
+            let effects = core.or_failed(outcome);
+            if let Err(error) = core.carry_out(effects).await {
+                host::log_failure(OBJECT, "not_carried_out", &error.to_string());
+            }
+        });
     }
 }

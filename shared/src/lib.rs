@@ -9,6 +9,7 @@
 //! content of a message or a phone number.
 
 pub mod account;
+pub mod bucket;
 pub mod conversation;
 pub mod entropy;
 pub mod ids;

@@ -231,6 +231,10 @@ pub fn farewell(code: CloseCode) -> ServerFrame {
             Code::PayloadTooLarge,
             format!("Frames are text of at most {} bytes.", limits::FRAME_BYTES),
         ),
+        CloseCode::Replaced => (
+            Code::Conflict,
+            "A newer session of this device took over.".to_owned(),
+        ),
         CloseCode::TokenExpired => (Code::Unauthenticated, "The token has expired.".to_owned()),
         CloseCode::SlowConsumer => (
             Code::RateLimited,

@@ -43,6 +43,15 @@ impl Event {
         }
     }
 
+    /// When it happened.
+    #[must_use]
+    pub const fn created_at(&self) -> Timestamp {
+        match self {
+            Self::NewMessage(message) => message.created_at,
+            Self::MemberAdded(added) => added.created_at,
+        }
+    }
+
     /// The event as `viewer` sees it: only the sender sees its `client_msg_id`.
     #[must_use]
     pub fn seen_by(self, viewer: UserId) -> Self {

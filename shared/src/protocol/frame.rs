@@ -27,6 +27,8 @@ pub const SUBPROTOCOL: &str = "parlance.v1";
 pub enum CloseCode {
     /// 4000: the client broke the protocol (a binary or oversized frame).
     ProtocolError,
+    /// 4000: a newer session of the same device took over.
+    Replaced,
     /// 4001: the token has expired or was revoked.
     TokenExpired,
     /// 4003: no longer a member.
@@ -44,7 +46,7 @@ impl CloseCode {
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
-            Self::ProtocolError => 4000,
+            Self::ProtocolError | Self::Replaced => 4000,
             Self::TokenExpired => 4001,
             Self::NotMember => 4003,
             Self::Restart => 1012,

@@ -4,6 +4,7 @@ use crate::conversation::call::ConversationRequest;
 use crate::ids::{ConversationId, UserId};
 use crate::protocol::frame::{CloseCode, ServerFrame};
 use crate::protocol::problem::Problem;
+use crate::sql::SqlError;
 use crate::time::Timestamp;
 use crate::user::call::UserRequest;
 
@@ -72,6 +73,8 @@ pub enum Effect {
         /// How.
         answer: Result<String, Problem>,
     },
+    /// Storage failed: for the log. The client has been told `internal`.
+    Failed(SqlError),
     /// Call `wake` at this time, if the object is still in memory then.
     Wake(Timestamp),
     /// Set the alarm for this time, in the same commit.
@@ -86,6 +89,8 @@ pub type Effects = Vec<Effect>;
 pub enum Reply {
     /// The reply's JSON.
     Now(String),
+    /// A refusal that changed something all the same: the end of a device whose token was stolen.
+    Refused(Problem),
     /// It comes with this name.
     Later(RequestId),
 }

@@ -4,11 +4,15 @@
 //! delivery reads with one statement and writes one row at most; one that brings nothing new
 //! writes nothing.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::call::ConversationSummary;
+use super::inbox::Positions;
 use super::store::{Store, read_text};
-use crate::ids::{ConversationId, UserId};
+use crate::conversation::call::MemberPosition;
+use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::page;
 use crate::params;
 use crate::protocol::conversation::{
@@ -18,6 +22,7 @@ use crate::protocol::event::Event;
 use crate::protocol::message::Message;
 use crate::protocol::problem::ServiceError;
 use crate::protocol::seq::Seq;
+use crate::protocol::user::Privacy;
 use crate::sql::{Param, Row, SqlError};
 use crate::time::Timestamp;
 
@@ -97,6 +102,28 @@ struct Known {
     head_seq: Seq,
     name: Option<String>,
     avatar_url: Option<String>,
+    positions: Positions,
+}
+
+/// What came of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The newest event before; none where the conversation was not known.
+    pub before: Option<Seq>,
+    /// The newest event now.
+    pub head_seq: Seq,
+    /// How far the user has come.
+    pub position: MemberPosition,
+}
+
+/// What sessions have acknowledged of a conversation and is not written down.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Unsaved(pub BTreeMap<DeviceId, Seq>);
+
+/// Where the devices are after a delivery.
+struct Progress {
+    delivered_seq: Seq,
+    positions: Option<Vec<u8>>,
 }
 
 /// Where a list page begins: after this item.
@@ -111,17 +138,19 @@ struct Position {
 }
 
 impl Store<'_> {
-    /// Takes a delivery to `owner`, and answers how far the row has come; `None` where there is
-    /// no such user.
+    /// Takes a delivery to `owner`; `None` where there is no such user.
     pub fn deliver(
         self,
         owner: UserId,
         conversation: &ConversationSummary,
         events: &[Event],
-    ) -> Result<Option<Seq>, SqlError> {
+        unsaved: &Unsaved,
+    ) -> Result<Option<Taken>, SqlError> {
         let id = &conversation.conversation_id;
         let found = self.sql.exec(
-            "SELECT p.user_id, c.head_seq, c.name, c.avatar_url
+            "SELECT p.user_id, c.head_seq, c.name, c.avatar_url, p.privacy, c.read_seq,
+                c.delivered_seq, c.positions,
+                (SELECT group_concat(hex(device_id), '') FROM device d WHERE d.scope = p.scope)
              FROM profile p
              LEFT JOIN conversation c ON c.scope = p.scope AND c.conversation_id = ?
              WHERE p.scope = ?",
@@ -139,11 +168,43 @@ impl Store<'_> {
                 head_seq,
                 name: row.get(2)?,
                 avatar_url: row.get(3)?,
+                positions: row.get(7)?,
             }),
         };
-        let news = news(known.as_ref().map(|known| known.head_seq), events, owner);
+        let read_seq = row.get::<Option<Seq>>(5)?.unwrap_or(Seq::ZERO);
+        let acknowledged = unsaved.0.values().max().copied().unwrap_or(Seq::ZERO);
+        let delivered_seq = row
+            .get::<Option<Seq>>(6)?
+            .unwrap_or(Seq::ZERO)
+            .max(acknowledged)
+            .max(read_seq);
+        let privacy: Privacy = read_text(row.get(4)?, "the JSON of privacy settings", |text| {
+            serde_json::from_str(text).ok()
+        })?;
+        let devices = read_text(
+            row.get::<Option<String>>(8)?.unwrap_or_default(),
+            "ids of devices",
+            read_devices,
+        )?;
+        let before = known.as_ref().map(|known| known.head_seq);
+        let news = news(before, events, owner);
+        let first = events.first().map_or(Seq::new(1), Event::seq);
+        let progress = |positions: &Positions, before: Seq| {
+            let mut positions = positions.after_delivery(&devices, before, news.head_seq);
+            for (device_id, seq) in &unsaved.0 {
+                positions.advance(*device_id, *seq, news.head_seq);
+            }
+            Progress {
+                delivered_seq,
+                positions: positions.to_bytes(),
+            }
+        };
         match known {
-            None => self.insert(owner, conversation, &news)?,
+            None => {
+                let before = Seq::new(first.get().saturating_sub(1));
+                let progress = progress(&Positions::default(), before);
+                self.insert(owner, conversation, &news, &progress)?;
+            }
             Some(known) => {
                 // Events that are all known tell that the delivery is an old one; its summary
                 // then is old too. One without events is there for its summary's sake.
@@ -152,11 +213,20 @@ impl Store<'_> {
                     && (known.name != conversation.name
                         || known.avatar_url != conversation.avatar_url);
                 if news.events > 0 || changes_summary {
-                    self.update(conversation, &news)?;
+                    let progress = progress(&known.positions, known.head_seq);
+                    self.update(conversation, &news, &progress)?;
                 }
             }
         }
-        Ok(Some(news.head_seq))
+        Ok(Some(Taken {
+            before,
+            head_seq: news.head_seq,
+            position: MemberPosition {
+                delivered_seq: delivered_seq.min(news.head_seq),
+                read_seq,
+                read_receipts: privacy.read_receipts,
+            },
+        }))
     }
 
     fn insert(
@@ -164,6 +234,7 @@ impl Store<'_> {
         owner: UserId,
         conversation: &ConversationSummary,
         news: &News<'_>,
+        progress: &Progress,
     ) -> Result<(), SqlError> {
         let last = news.last_message.map(shown).transpose()?;
         let peer = conversation
@@ -173,8 +244,8 @@ impl Store<'_> {
         let (name, avatar_url) = group_face(conversation);
         self.sql.exec(
             "INSERT INTO conversation (scope, conversation_id, active_at, unread, head_seq,
-                created_at, kind, peer_id, name, avatar_url, last_message)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                created_at, kind, peer_id, name, avatar_url, last_message, member_count, positions)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 self.scope,
                 &conversation.conversation_id,
@@ -187,17 +258,25 @@ impl Store<'_> {
                 name,
                 avatar_url,
                 last.as_ref().map(|(json, _)| json),
+                conversation.member_count,
+                progress.positions.as_deref(),
             ],
         )?;
         Ok(())
     }
 
-    fn update(self, conversation: &ConversationSummary, news: &News<'_>) -> Result<(), SqlError> {
+    fn update(
+        self,
+        conversation: &ConversationSummary,
+        news: &News<'_>,
+        progress: &Progress,
+    ) -> Result<(), SqlError> {
         let last = news.last_message.map(shown).transpose()?;
         let (name, avatar_url) = group_face(conversation);
         self.sql.exec(
             "UPDATE conversation SET head_seq = ?, unread = unread + ?, name = ?, avatar_url = ?,
-                last_message = coalesce(?, last_message), active_at = coalesce(?, active_at)
+                last_message = coalesce(?, last_message), active_at = coalesce(?, active_at),
+                member_count = ?, delivered_seq = ?, positions = ?
              WHERE scope = ? AND conversation_id = ?",
             params![
                 news.head_seq,
@@ -206,6 +285,9 @@ impl Store<'_> {
                 avatar_url,
                 last.as_ref().map(|(json, _)| json),
                 last.as_ref().map(|(_, at)| *at),
+                conversation.member_count,
+                progress.delivered_seq,
+                progress.positions.as_deref(),
                 self.scope,
                 &conversation.conversation_id,
             ],
@@ -263,14 +345,7 @@ impl Store<'_> {
                 ],
             )?
             .rows;
-        let total_unread = self
-            .sql
-            .exec(
-                "SELECT coalesce(sum(unread), 0) FROM conversation WHERE scope = ? AND archived = 0",
-                params![self.scope],
-            )?
-            .scalar()?
-            .unwrap_or(0);
+        let total_unread = self.total_unread()?;
         let size = usize::try_from(limit).unwrap_or(usize::MAX);
         let has_more = rows.len() > size;
         let items = rows
@@ -289,6 +364,17 @@ impl Store<'_> {
             total_unread,
         })
     }
+}
+
+/// Ids in hexadecimal, one behind the other.
+fn read_devices(text: &str) -> Option<Vec<DeviceId>> {
+    let (ids, rest) = text.as_bytes().as_chunks::<32>();
+    let ids = ids.iter().map(|id| {
+        let id = std::str::from_utf8(id).ok()?;
+        let id = u128::from_str_radix(id, 16).ok()?;
+        Some(DeviceId::from_uuid(uuid::Uuid::from_u128(id)))
+    });
+    ids.collect::<Option<Vec<_>>>().filter(|_| rest.is_empty())
 }
 
 /// A group's name and picture. A direct conversation has the other user's, which are not kept.

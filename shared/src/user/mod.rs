@@ -4,9 +4,17 @@
 //! conversation objects, which may come again and are then ignored.
 
 pub mod call;
+pub mod connect;
+mod devices;
 pub mod effect;
+mod frames;
+mod inbox;
 mod list;
+mod marks;
+mod outbox;
+mod pending;
 pub mod profile;
+mod reading;
 pub mod refresh;
 pub mod schema;
 pub mod service;

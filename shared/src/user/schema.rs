@@ -10,7 +10,9 @@ pub const COMPONENT: &str = "user";
 /// `conversation` has no index beside its key: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX];
+
+const FIRST: Migration = Migration {
     version: 1,
     statements: &[
         "CREATE TABLE profile (
@@ -52,4 +54,15 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (scope, conversation_id)
         ) WITHOUT ROWID",
     ],
-}];
+};
+
+/// `positions`: of the devices that lag in the conversation (`inbox::Positions`). It stands
+/// behind the columns of the list, as it is only read for those who catch up.
+const INBOX: Migration = Migration {
+    version: 2,
+    statements: &[
+        "ALTER TABLE conversation ADD COLUMN member_count INTEGER NOT NULL DEFAULT 2",
+        "ALTER TABLE conversation ADD COLUMN delivered_seq INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE conversation ADD COLUMN positions BLOB",
+    ],
+};

@@ -6,45 +6,54 @@
 //!
 //! Must not: put a phone number or a token into an error.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::call::{
-    CheckDevice, Deliver, Delivered, GetProfile, ListConversations, ListDevices, Refresh,
-    RevokeDevice, SignIn, SignOut, SignedIn, UpdateProfile, UserRequest, ViewProfile,
+    Deliver, Delivered, GetProfile, ListConversations, MarkDelivered, Signal, Signalled,
+    UpdateProfile, UserRequest, ViewProfile,
 };
+use super::effect::{Effect, Effects, Reply, SocketId, Ticket};
+use super::list::Unsaved;
+use super::marks::Mark;
+use super::outbox::Outbox;
+use super::pending::Pending;
 use super::profile;
-use super::refresh::{RefreshKey, RefreshToken};
 use super::schema;
+use super::session::Session;
 use super::store::Store;
 use crate::entropy::Entropy;
-use crate::ids::{ConversationId, DeviceId};
+use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::object;
 use crate::protocol::conversation::ConversationPage;
 use crate::protocol::problem::{Problem, ServiceError};
-use crate::protocol::user::{DeviceList, DeviceView, Privacy, Profile, PublicProfile};
+use crate::protocol::seq::Seq;
+use crate::protocol::user::{Profile, PublicProfile};
 use crate::sql::migrations::LazySchema;
-use crate::sql::{Sql, SqlError, transact};
+use crate::sql::{Sql, transact};
 use crate::time::Timestamp;
 
 /// One user.
 #[derive(Debug)]
 pub struct UserService<S: Sql> {
-    sql: S,
+    pub(super) sql: S,
     scope: i64,
-    schema: LazySchema,
+    pub(super) schema: LazySchema,
+    /// Multiplies the rate limits; 0 turns them off.
+    pub(super) rate_limit_scale: f64,
+    pub(super) sessions: BTreeMap<SocketId, Session>,
+    pub(super) last_socket: u64,
+    pub(super) pending: BTreeMap<Ticket, Pending>,
+    pub(super) last_ticket: u64,
+    pub(super) last_request: u64,
+    pub(super) outboxes: BTreeMap<ConversationId, Outbox>,
+    pub(super) marks: BTreeMap<ConversationId, Mark>,
 }
 
-fn signed_out() -> ServiceError {
+pub(super) fn signed_out() -> ServiceError {
     Problem::unauthenticated("This device is signed out.").into()
-}
-
-fn invalid_token() -> ServiceError {
-    Problem::unauthenticated("The refresh token is not valid.").into()
-}
-
-/// What came of a refresh token.
-enum Refreshed {
-    Renewed(SignedIn),
-    Unknown,
-    Reused,
 }
 
 impl<S: Sql> UserService<S> {
@@ -54,10 +63,25 @@ impl<S: Sql> UserService<S> {
             sql,
             scope,
             schema: LazySchema::new(schema::COMPONENT, schema::MIGRATIONS),
+            rate_limit_scale: 1.0,
+            sessions: BTreeMap::new(),
+            last_socket: 0,
+            pending: BTreeMap::new(),
+            last_ticket: 0,
+            last_request: 0,
+            outboxes: BTreeMap::new(),
+            marks: BTreeMap::new(),
         }
     }
 
-    /// Does what is asked. The answer is the JSON of the call's reply.
+    /// The same with rate limits multiplied by `scale`; 0 turns them off.
+    #[must_use]
+    pub const fn with_rate_limits(mut self, scale: f64) -> Self {
+        self.rate_limit_scale = scale;
+        self
+    }
+
+    /// Does what is asked.
     ///
     /// # Errors
     /// As the method of the call.
@@ -66,30 +90,95 @@ impl<S: Sql> UserService<S> {
         request: UserRequest,
         now: Timestamp,
         entropy: &dyn Entropy,
-    ) -> Result<String, ServiceError> {
+    ) -> Result<(Reply, Effects), ServiceError> {
         use UserRequest as Ask;
         match request {
-            Ask::SignIn(call) => object::reply_json(&self.sign_in(call, now, entropy)?),
-            Ask::Refresh(call) => object::reply_json(&self.refresh(&call, now)?),
-            Ask::SignOut(call) => object::reply_json(&self.sign_out(call)?),
-            Ask::CheckDevice(call) => object::reply_json(&self.check_device(call)?),
-            Ask::ListDevices(call) => object::reply_json(&self.list_devices(call)?),
-            Ask::RevokeDevice(call) => object::reply_json(&self.revoke_device(call)?),
-            Ask::GetProfile(call) => object::reply_json(&self.get_profile(call)?),
-            Ask::UpdateProfile(call) => object::reply_json(&self.update_profile(call)?),
-            Ask::ViewProfile(call) => object::reply_json(&self.view_profile(call)?),
-            Ask::ListConversations(call) => object::reply_json(&self.list_conversations(&call)?),
-            Ask::Signal(_)
-            | Ask::MarkRead(_)
-            | Ask::MarkDelivered(_)
-            | Ask::WatchPresence(_)
-            | Ask::UnwatchPresence(_)
-            | Ask::PresenceChanged(_) => Err(Problem::unavailable("This is being built.").into()),
-            Ask::Deliver(call) => object::reply_json(&self.deliver(&call)?),
+            Ask::SignIn(call) => quiet(&self.sign_in(call, now, entropy)?),
+            Ask::Refresh(call) => {
+                let mut effects = Vec::new();
+                match self.refresh(&call, now, &mut effects) {
+                    Ok(signed_in) => Ok((done(&signed_in)?, effects)),
+                    Err(ServiceError::Refused(problem)) => Ok((Reply::Refused(problem), effects)),
+                    Err(failure) => Err(failure),
+                }
+            }
+            Ask::SignOut(call) => {
+                let effects = self.sign_out(call)?;
+                Ok((done(&())?, effects))
+            }
+            Ask::CheckDevice(call) => quiet(&self.check_device(call)?),
+            Ask::ListDevices(call) => quiet(&self.list_devices(call)?),
+            Ask::RevokeDevice(call) => {
+                let effects = self.revoke_device(call)?;
+                Ok((done(&())?, effects))
+            }
+            Ask::GetProfile(call) => quiet(&self.get_profile(call)?),
+            Ask::UpdateProfile(call) => quiet(&self.update_profile(call)?),
+            Ask::ViewProfile(call) => quiet(&self.view_profile(call)?),
+            Ask::ListConversations(call) => quiet(&self.list_conversations(&call)?),
+            Ask::Deliver(call) => {
+                let (delivered, effects) = self.deliver(&call, now)?;
+                Ok((done(&delivered)?, effects))
+            }
+            Ask::Signal(call) => {
+                let (signalled, effects) = self.signal(call, now)?;
+                Ok((done(&signalled)?, effects))
+            }
+            Ask::MarkRead(call) => self.mark_read(call, now),
+            Ask::MarkDelivered(call) => {
+                let effects = self.mark_delivered(call, now)?;
+                Ok((done(&())?, effects))
+            }
+            Ask::WatchPresence(_) | Ask::UnwatchPresence(_) | Ask::PresenceChanged(_) => {
+                Err(Problem::unavailable("This is being built.").into())
+            }
         }
     }
 
-    const fn store(&self) -> Store<'_> {
+    /// Another object has answered.
+    ///
+    /// # Errors
+    /// When storage fails: whoever waited for it asks again.
+    pub fn answered(
+        &mut self,
+        ticket: Ticket,
+        answer: Result<String, Problem>,
+        now: Timestamp,
+    ) -> Result<Effects, ServiceError> {
+        let mut effects = Vec::new();
+        let Some(pending) = self.pending.remove(&ticket) else {
+            return Ok(effects);
+        };
+        match pending {
+            Pending::CatchUp {
+                socket,
+                conversation_id,
+            } => {
+                let page = read_answer(answer);
+                self.caught(socket, conversation_id, page, now, &mut effects)?;
+            }
+            Pending::Sends { conversation_id } => {
+                self.sent_many(conversation_id, read_answer(answer), &mut effects)?;
+            }
+            Pending::Told { socket } => {
+                if let Err(problem) = answer {
+                    self.refuse(socket, problem.into(), None, &mut effects);
+                }
+            }
+            Pending::Read(read) => self.counted(read, read_answer(answer), now, &mut effects)?,
+            Pending::Mark { conversation_id } => {
+                self.marked(conversation_id, read_answer(answer), now, &mut effects)?;
+            }
+        }
+        Ok(effects)
+    }
+
+    /// Whose object this is.
+    pub(super) fn owner(&self) -> Result<UserId, ServiceError> {
+        self.store().user_id()?.ok_or_else(signed_out)
+    }
+
+    pub(super) const fn store(&self) -> Store<'_> {
         Store {
             sql: &self.sql,
             scope: self.scope,
@@ -97,155 +186,11 @@ impl<S: Sql> UserService<S> {
     }
 
     /// The tables, while the device is signed in.
-    fn store_for(&mut self, device_id: DeviceId) -> Result<Store<'_>, ServiceError> {
+    pub(super) fn store_for(&mut self, device_id: DeviceId) -> Result<Store<'_>, ServiceError> {
         if self.schema.is_there(&self.sql)? && self.store().has_device(device_id)? {
             Ok(self.store())
         } else {
             Err(signed_out())
-        }
-    }
-
-    /// Signs a new device in, and makes the user where there is none.
-    ///
-    /// # Errors
-    /// `invalid_request` on `device_name`.
-    pub fn sign_in(
-        &mut self,
-        call: SignIn,
-        now: Timestamp,
-        entropy: &dyn Entropy,
-    ) -> Result<SignedIn, ServiceError> {
-        profile::check_device_name(call.device_name.as_deref())?;
-        self.schema.make(&self.sql)?;
-        transact(&self.sql, || {
-            let store = self.store();
-            let existing = store.user_id()?;
-            if existing.is_some_and(|user_id| user_id != call.user_id) {
-                let error = "the scope belongs to another user".to_owned();
-                return Err(SqlError::Engine(error).into());
-            }
-            if existing.is_none() {
-                store.save_profile(&Profile {
-                    user_id: call.user_id,
-                    phone_number: call.phone_number,
-                    display_name: String::new(),
-                    status_message: String::new(),
-                    profile_pic_url: None,
-                    privacy: Privacy::default(),
-                    created_at: now,
-                })?;
-            }
-            let device_id = DeviceId::random(entropy);
-            let key: RefreshKey = entropy.bytes();
-            let name = call
-                .device_name
-                .as_deref()
-                .unwrap_or(profile::UNNAMED_DEVICE);
-            store.add_device(device_id, name, &key, now)?;
-            Ok(SignedIn {
-                user_id: call.user_id,
-                device_id,
-                refresh_token: RefreshToken::new(call.user_id, device_id, 1, &key).to_string(),
-                is_new_user: existing.is_none(),
-            })
-        })
-    }
-
-    /// Exchanges a refresh token for the next. A used one signs the device out: whoever has it
-    /// beside the device stole it, or the device's newer one was stolen.
-    ///
-    /// # Errors
-    /// `unauthenticated`.
-    pub fn refresh(&mut self, call: &Refresh, now: Timestamp) -> Result<SignedIn, ServiceError> {
-        if !self.schema.is_there(&self.sql)? {
-            return Err(invalid_token());
-        }
-        // A reused token is no error within the transaction, so that its end is committed.
-        let refreshed = transact(&self.sql, || self.try_token(&call.token, now))?;
-        match refreshed {
-            Refreshed::Renewed(signed_in) => Ok(signed_in),
-            Refreshed::Unknown => Err(invalid_token()),
-            Refreshed::Reused => Err(Problem::unauthenticated(
-                "The refresh token was used before; the device is signed out.",
-            )
-            .into()),
-        }
-    }
-
-    fn try_token(&self, token: &RefreshToken, now: Timestamp) -> Result<Refreshed, ServiceError> {
-        let store = self.store();
-        if store.user_id()? != Some(token.user_id) {
-            return Ok(Refreshed::Unknown);
-        }
-        let Some(tokens) = store.device_tokens(token.device_id)? else {
-            return Ok(Refreshed::Unknown);
-        };
-        if !token.proves(&tokens.key) || token.generation > tokens.generation {
-            return Ok(Refreshed::Unknown);
-        }
-        if token.generation < tokens.generation {
-            store.remove_device(token.device_id)?;
-            return Ok(Refreshed::Reused);
-        }
-        let generation = tokens.generation.saturating_add(1);
-        store.renew_device(token.device_id, generation, now)?;
-        let next = RefreshToken::new(token.user_id, token.device_id, generation, &tokens.key);
-        Ok(Refreshed::Renewed(SignedIn {
-            user_id: token.user_id,
-            device_id: token.device_id,
-            refresh_token: next.to_string(),
-            is_new_user: false,
-        }))
-    }
-
-    /// Signs the device out, if it is not.
-    ///
-    /// # Errors
-    /// When storage fails.
-    pub fn sign_out(&mut self, call: SignOut) -> Result<(), ServiceError> {
-        if self.schema.is_there(&self.sql)? {
-            self.store().remove_device(call.device_id)?;
-        }
-        Ok(())
-    }
-
-    /// Is the device signed in?
-    ///
-    /// # Errors
-    /// `unauthenticated` where it is not.
-    pub fn check_device(&mut self, call: CheckDevice) -> Result<(), ServiceError> {
-        self.store_for(call.device_id).map(|_| ())
-    }
-
-    /// The devices, the last one seen first.
-    ///
-    /// # Errors
-    /// `unauthenticated` where the caller's is signed out.
-    pub fn list_devices(&mut self, call: ListDevices) -> Result<DeviceList, ServiceError> {
-        let devices = self.store_for(call.device_id)?.devices()?;
-        Ok(DeviceList {
-            devices: devices
-                .into_iter()
-                .map(|device| DeviceView {
-                    current: device.device_id == call.device_id,
-                    device_id: device.device_id,
-                    device_name: device.name,
-                    last_seen: device.last_seen,
-                })
-                .collect(),
-        })
-    }
-
-    /// Signs one of the caller's devices out.
-    ///
-    /// # Errors
-    /// `unauthenticated` where the caller's is signed out; `not_found` where the other is.
-    pub fn revoke_device(&mut self, call: RevokeDevice) -> Result<(), ServiceError> {
-        let store = self.store_for(call.device_id)?;
-        if store.remove_device(call.revoked)? {
-            Ok(())
-        } else {
-            Err(Problem::not_found("device").into())
         }
     }
 
@@ -306,25 +251,115 @@ impl<S: Sql> UserService<S> {
         store.conversations(call.archived, call.cursor.as_deref(), call.limit)
     }
 
-    /// Takes news from a conversation, as far as it is new and follows what is known.
+    /// Takes news from a conversation, as far as it is new and follows what is known, and shows
+    /// it to the sessions.
     ///
     /// # Errors
     /// `not_found` where this user does not exist.
-    pub fn deliver(&mut self, call: &Deliver) -> Result<Delivered, ServiceError> {
-        let head_seq = if self.schema.is_there(&self.sql)? {
-            transact(&self.sql, || {
-                self.store()
-                    .deliver(call.user_id, &call.conversation, &call.events)
-            })?
-        } else {
-            None
-        };
-        head_seq
-            .map(|head_seq| Delivered {
-                head_seq,
-                position: Default::default(),
-                online: false,
+    pub fn deliver(
+        &mut self,
+        call: &Deliver,
+        now: Timestamp,
+    ) -> Result<(Delivered, Effects), ServiceError> {
+        let missing = || ServiceError::from(Problem::not_found("user"));
+        if !self.schema.is_there(&self.sql)? {
+            return Err(missing());
+        }
+        let id = call.conversation.conversation_id;
+        let unsaved = Unsaved(
+            self.sessions
+                .values()
+                .filter_map(|session| {
+                    let seq = session.kept.acks.get(&id)?;
+                    Some((session.kept.device_id, *seq))
+                })
+                .collect(),
+        );
+        let taken = transact(&self.sql, || {
+            self.store()
+                .deliver(call.user_id, &call.conversation, &call.events, &unsaved)
+        })?
+        .ok_or_else(missing)?;
+        let before = taken.before.unwrap_or(Seq::ZERO);
+        let fresh: Vec<_> = call
+            .events
+            .iter()
+            .filter(|event| {
+                let seq = event.seq();
+                seq <= taken.head_seq && (taken.before.is_none() || seq > before)
             })
-            .ok_or_else(|| Problem::not_found("user").into())
+            .cloned()
+            .map(|event| event.seen_by(call.user_id))
+            .collect();
+        if !fresh.is_empty() {
+            // They were written down with the delivery.
+            for session in self.sessions.values_mut() {
+                session.kept.acks.remove(&id);
+            }
+        }
+        let mut effects = Vec::new();
+        self.push(id, fresh, &call.attached_devices, now, &mut effects)?;
+        let delivered = Delivered {
+            head_seq: taken.head_seq,
+            position: taken.position,
+            online: !self.sessions.is_empty(),
+        };
+        Ok((delivered, effects))
     }
+
+    /// Shows what passes to the sessions.
+    fn signal(
+        &mut self,
+        call: Signal,
+        now: Timestamp,
+    ) -> Result<(Signalled, Effects), ServiceError> {
+        let to: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|session| session.kept.expires_at > now)
+            .filter(|session| !call.attached_devices.contains(&session.kept.device_id))
+            .map(|session| session.kept.socket)
+            .collect();
+        let online = !self.sessions.is_empty();
+        let frames = call.frames;
+        let effects = if to.is_empty() || frames.is_empty() {
+            Vec::new()
+        } else {
+            vec![Effect::Send { to, frames }]
+        };
+        Ok((Signalled { online }, effects))
+    }
+
+    /// A device has got up to somewhere on a conversation's own socket.
+    fn mark_delivered(
+        &mut self,
+        call: MarkDelivered,
+        now: Timestamp,
+    ) -> Result<Effects, ServiceError> {
+        self.store_for(call.device_id)?;
+        // The conversation may be ahead of the inbox by what is on its way.
+        let row = self
+            .store()
+            .inbox_row(&call.conversation_id)?
+            .ok_or_else(|| Problem::not_found("conversation"))?;
+        let seq = call.up_to_seq.min(row.head_seq);
+        let mut effects = Vec::new();
+        self.note_device(call.device_id, call.conversation_id, seq, now, &mut effects)?;
+        Ok(effects)
+    }
+}
+
+/// The reply, now.
+fn done(reply: &impl Serialize) -> Result<Reply, ServiceError> {
+    object::reply_json(reply).map(Reply::Now)
+}
+
+/// The reply, now, and nothing else to do.
+fn quiet(reply: &impl Serialize) -> Result<(Reply, Effects), ServiceError> {
+    Ok((done(reply)?, Vec::new()))
+}
+
+/// Another object's reply. One that cannot be read is of another version.
+fn read_answer<T: DeserializeOwned>(answer: Result<String, Problem>) -> Result<T, Problem> {
+    serde_json::from_str(&answer?).map_err(|_| Problem::internal())
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{OpenSession, Transport};
 use super::effect::SocketId;
+use crate::bucket::Bucket;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
@@ -39,13 +40,17 @@ pub struct Kept {
 }
 
 /// A session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Session {
     pub kept: Kept,
     /// Where it lacks events, and the last one that it was sent there.
     pub behind: BTreeMap<ConversationId, Seq>,
     /// The conversation that is being asked for events on its behalf.
     pub asking: Option<ConversationId>,
+    /// Conversations that did not answer when they were asked, and when that was.
+    pub unanswered: BTreeMap<ConversationId, Timestamp>,
+    /// Since when it is waited for to acknowledge something.
+    pub stalled_since: Option<Timestamp>,
     /// Whether it has been told that everything that was waiting has been sent.
     pub caught_up: bool,
     /// What it was sent and has not acknowledged: conversation, seq, bytes.
@@ -54,6 +59,14 @@ pub(super) struct Session {
     pub unacknowledged_bytes: usize,
     /// When it last said where that someone is writing.
     pub typing: BTreeMap<ConversationId, Timestamp>,
+    /// How many messages it may send.
+    pub messages: Bucket,
+    /// How many typing and presence frames.
+    pub signals: Bucket,
+    /// How many other frames.
+    pub others: Bucket,
+    /// How many frames in a row were refused for their rate.
+    pub refused: u32,
 }
 
 impl Session {
@@ -71,15 +84,21 @@ impl Session {
     }
 
     /// A session that slept.
-    pub const fn woken(kept: Kept) -> Self {
+    pub fn woken(kept: Kept) -> Self {
         Self {
             kept,
             behind: BTreeMap::new(),
             asking: None,
+            unanswered: BTreeMap::new(),
+            stalled_since: None,
             caught_up: true,
             unacknowledged: BTreeMap::new(),
             unacknowledged_bytes: 0,
             typing: BTreeMap::new(),
+            messages: Bucket::default(),
+            signals: Bucket::default(),
+            others: Bucket::default(),
+            refused: 0,
         }
     }
 }

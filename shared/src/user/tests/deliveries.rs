@@ -224,7 +224,7 @@ fn a_delivery_to_no_one_is_refused_and_leaves_no_trace() {
         attached_devices: vec![],
     };
     assert_eq!(
-        problem(fixture.service.deliver(&call(me()))).code,
+        problem(fixture.service.deliver(&call(me()), START)).code,
         Code::NotFound
     );
     assert!(
@@ -237,9 +237,12 @@ fn a_delivery_to_no_one_is_refused_and_leaves_no_trace() {
     // The tables are there, the user of this scope is not.
     fixture.sign_in(None).unwrap();
     let mut other = UserService::new(fixture.sql.clone(), OBJECT_SCOPE + 1);
-    assert_eq!(problem(other.deliver(&call(user(3)))).code, Code::NotFound);
     assert_eq!(
-        problem(fixture.service.deliver(&call(user(3)))).code,
+        problem(other.deliver(&call(user(3)), START)).code,
+        Code::NotFound
+    );
+    assert_eq!(
+        problem(fixture.service.deliver(&call(user(3)), START)).code,
         Code::NotFound
     );
     assert!(fixture.sql.dump(ROWS).rows.is_empty());

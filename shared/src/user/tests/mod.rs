@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::call::*;
+use super::effect::*;
 use super::service::UserService;
 use crate::entropy::SeededEntropy;
 use crate::ids::{ConversationId, DeviceId, MessageId, UserId};
@@ -91,7 +92,7 @@ impl Fixture {
             events: events.to_vec(),
             attached_devices: Vec::new(),
         };
-        self.service.deliver(&call).unwrap().head_seq
+        self.service.deliver(&call, START).unwrap().0.head_seq
     }
 
     fn list(&mut self, device_id: DeviceId) -> Vec<ConversationItem> {

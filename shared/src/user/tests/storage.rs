@@ -27,7 +27,7 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
             events,
             attached_devices: vec![],
         };
-        sql.fail_everywhere(DUMP, || fixture.service.deliver(&call));
+        sql.fail_everywhere(DUMP, || fixture.service.deliver(&call, START));
     }
     let patch = serde_json::from_str(r#"{"display_name":"Ada"}"#).unwrap();
     let call = UpdateProfile { device_id, patch };
@@ -44,16 +44,20 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
         token: device.refresh_token.parse().unwrap(),
     };
     let now = fixture.clock.now();
-    let next = sql.fail_everywhere(DUMP, || fixture.service.refresh(&call, now));
-    sql.fail_everywhere(DUMP, || match fixture.service.refresh(&call, now) {
-        Err(ServiceError::Refused(problem)) if problem.code == Code::Unauthenticated => Ok(()),
-        other => Err(other),
+    let next = sql.fail_everywhere(DUMP, || {
+        fixture.service.refresh(&call, now, &mut Vec::new())
+    });
+    sql.fail_everywhere(DUMP, || {
+        match fixture.service.refresh(&call, now, &mut Vec::new()) {
+            Err(ServiceError::Refused(problem)) if problem.code == Code::Unauthenticated => Ok(()),
+            other => Err(other),
+        }
     });
     let call = Refresh {
         token: next.refresh_token.parse().unwrap(),
     };
     assert_eq!(
-        problem(fixture.service.refresh(&call, now)).code,
+        problem(fixture.service.refresh(&call, now, &mut Vec::new())).code,
         Code::Unauthenticated
     );
     fixture.service.sign_out(SignOut { device_id }).unwrap();
@@ -100,7 +104,7 @@ fn asking_a_user_that_does_not_exist_leaves_no_trace() {
         problem(service.get_profile(GetProfile { device_id })),
         problem(service.update_profile(UpdateProfile { device_id, patch })),
         problem(service.list_conversations(&list)),
-        problem(service.refresh(&Refresh { token }, START)),
+        problem(service.refresh(&Refresh { token }, START, &mut Vec::new())),
     ];
     assert!(
         refused
@@ -200,7 +204,10 @@ fn answers_are_the_json_of_the_replies() {
         phone_number: "+14155550100".parse().unwrap(),
         device_name: Some("Phone".to_owned()),
     };
-    let mut handle = |request| fixture.service.handle(request, START, &entropy).unwrap();
+    let mut handle = |request| match fixture.service.handle(request, START, &entropy).unwrap() {
+        (Reply::Now(reply), _) => reply,
+        (other, _) => panic!("{other:?}"),
+    };
     let signed_in: SignedIn = serde_json::from_str(&handle(call.into())).unwrap();
     let device_id = signed_in.device_id;
     assert_eq!(handle(CheckDevice { device_id }.into()), "null");
@@ -215,7 +222,7 @@ fn answers_are_the_json_of_the_replies() {
     };
     assert_eq!(
         handle(call.into()),
-        r#"{"head_seq":0,"position":{"delivered_seq":0,"read_seq":0,"read_receipts":false},"online":false}"#
+        r#"{"head_seq":0,"position":{"delivered_seq":0,"read_seq":0,"read_receipts":true},"online":false}"#
     );
     let token = signed_in.refresh_token.parse().unwrap();
     let renewed: SignedIn = serde_json::from_str(&handle(Refresh { token }.into())).unwrap();
@@ -260,14 +267,19 @@ fn a_database_of_version_1_opens() {
         ("Ada", false)
     );
     let token = crate::user::refresh::RefreshToken::new(me(), device_id, 3, &[7; 32]);
-    service.refresh(&Refresh { token }, START).unwrap();
+    service
+        .refresh(&Refresh { token }, START, &mut Vec::new())
+        .unwrap();
     let call = Deliver {
         user_id: me(),
         conversation: group_summary(1, "Hikers"),
         events: messages(group(1), 5..=5),
         attached_devices: vec![],
     };
-    assert_eq!(service.deliver(&call).unwrap().head_seq, Seq::new(5));
+    assert_eq!(
+        service.deliver(&call, START).unwrap().0.head_seq,
+        Seq::new(5)
+    );
     let call = ListConversations {
         device_id,
         cursor: None,

@@ -1,0 +1,288 @@
+//! What a client says on its session.
+//!
+//! What always holds: a frame that cannot be read or is refused is answered with an `error`
+//! frame and changes nothing; the session lives on. Only a binary frame, one over the size
+//! limit, an expired token or sending on and on over the rate limit ends it.
+
+use super::effect::{Effect, Effects, SocketId};
+use super::pending::Pending;
+use super::reading::Origin;
+use super::service::UserService;
+use crate::bucket::Refill;
+use crate::conversation::call::SignalTyping;
+use crate::ids::{ClientMessageId, ConversationId};
+use crate::limits;
+use crate::protocol::frame::{
+    Ack, BadFrame, ClientFrame, CloseCode, PresenceSubscribe, ReadPosition, ServerFrame, Sync,
+};
+use crate::protocol::problem::{Problem, ServiceError};
+use crate::protocol::seq::Seq;
+use crate::sql::Sql;
+use crate::time::Timestamp;
+
+/// Refusals in a row, by the rate limit, after which a session ends.
+const PATIENCE_FRAMES: u32 = 200;
+
+impl<S: Sql> UserService<S> {
+    /// Answers a text frame of a session.
+    pub fn on_text(&mut self, socket: SocketId, text: &str, now: Timestamp) -> Effects {
+        let mut effects = Vec::new();
+        if let Err(error) = self.read_frame(socket, text, now, &mut effects) {
+            self.refuse(socket, error, None, &mut effects);
+        }
+        effects
+    }
+
+    /// Answers a binary frame: the protocol has none.
+    ///
+    /// # Errors
+    /// When storage fails; the socket is to be closed all the same.
+    pub fn on_binary(&mut self, socket: SocketId) -> Result<Effects, ServiceError> {
+        let mut effects = Vec::new();
+        self.end_session(socket, CloseCode::ProtocolError, &mut effects)?;
+        Ok(effects)
+    }
+
+    fn read_frame(
+        &mut self,
+        socket: SocketId,
+        text: &str,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        let Some(session) = self.sessions.get(&socket) else {
+            return Ok(());
+        };
+        if session.kept.expires_at <= now {
+            return self.end_session(socket, CloseCode::TokenExpired, effects);
+        }
+        if text.len() > limits::FRAME_BYTES {
+            return self.end_session(socket, CloseCode::ProtocolError, effects);
+        }
+        let frame = match ClientFrame::parse(text) {
+            Ok(frame) => frame,
+            Err(bad) => {
+                effects.push(to_one(socket, (*bad).into()));
+                return Ok(());
+            }
+        };
+        let client_msg_id = match &frame {
+            ClientFrame::SendMessage(send) => Some(send.message.client_msg_id),
+            _ => None,
+        };
+        if let Err(problem) = self.admit(socket, &frame, now) {
+            self.refuse(socket, problem.into(), client_msg_id, effects);
+            let refused = self
+                .sessions
+                .get(&socket)
+                .is_some_and(|session| session.refused >= PATIENCE_FRAMES);
+            if refused {
+                self.end_session(socket, CloseCode::RateLimited, effects)?;
+            }
+            return Ok(());
+        }
+        if let Err(error) = self.answer(socket, frame, now, effects) {
+            self.refuse(socket, error, client_msg_id, effects);
+        }
+        Ok(())
+    }
+
+    /// Takes a token for the frame. The buckets live in memory only: an object sleeps after ten
+    /// seconds without a frame, and by then they are full again.
+    fn admit(
+        &mut self,
+        socket: SocketId,
+        frame: &ClientFrame,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let scale = self.rate_limit_scale;
+        let Some(session) = self.sessions.get_mut(&socket) else {
+            return Ok(());
+        };
+        let (bucket, refill) = match frame {
+            ClientFrame::SendMessage(_) => (&mut session.messages, limits::MESSAGE_RATE),
+            ClientFrame::TypingStart(_)
+            | ClientFrame::TypingStop(_)
+            | ClientFrame::PresenceSubscribe(_) => (&mut session.signals, limits::SIGNAL_RATE),
+            _ => (&mut session.others, limits::FRAME_RATE),
+        };
+        let Some(refill) = Refill::scaled(refill, scale) else {
+            return Ok(());
+        };
+        match bucket.take(refill, now) {
+            Ok(()) => {
+                session.refused = 0;
+                Ok(())
+            }
+            Err(wait) => {
+                session.refused = session.refused.saturating_add(1);
+                Err(Problem::rate_limited("Too many frames at once.", wait))
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        socket: SocketId,
+        frame: ClientFrame,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        match frame {
+            ClientFrame::SendMessage(send) => {
+                send.message.validate()?;
+                self.enqueue(socket, send.conversation_id, send.message, effects)
+            }
+            ClientFrame::Ack(ack) => self.acknowledge(socket, ack, now, effects),
+            ClientFrame::Sync(sync) => self.sync(socket, sync, now, effects),
+            ClientFrame::ReadReceipt(ReadPosition {
+                conversation_id,
+                up_to_seq,
+            }) => self.read_up_to(
+                conversation_id,
+                up_to_seq,
+                Origin::Socket(socket),
+                now,
+                effects,
+            ),
+            ClientFrame::TypingStart(typing) => {
+                self.type_on(socket, typing.conversation_id, true, now, effects)
+            }
+            ClientFrame::TypingStop(typing) => {
+                self.type_on(socket, typing.conversation_id, false, now, effects)
+            }
+            ClientFrame::PresenceSubscribe(PresenceSubscribe { user_ids }) => {
+                let _ = (user_ids, now);
+                Err(Problem::unavailable("This is being built.").into())
+            }
+            ClientFrame::Ping => {
+                effects.push(to_one(socket, ServerFrame::Pong));
+                Ok(())
+            }
+        }
+    }
+
+    /// A device has everything up to a seq.
+    fn acknowledge(
+        &mut self,
+        socket: SocketId,
+        ack: Ack,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        self.known_up_to("up_to_seq", ack.conversation_id, ack.up_to_seq)?;
+        self.note_ack(socket, ack.conversation_id, ack.up_to_seq, now, effects)?;
+        // One that had to wait for an acknowledgement goes on.
+        self.catch_up(socket, now, effects)
+    }
+
+    /// Sends the events after a seq again.
+    fn sync(
+        &mut self,
+        socket: SocketId,
+        sync: Sync,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        let id = sync.conversation_id;
+        let head_seq = self.known_up_to("after_seq", id, sync.after_seq)?;
+        let Some(session) = self.sessions.get_mut(&socket) else {
+            return Ok(());
+        };
+        if head_seq.distance_from(sync.after_seq) > limits::INBOX_EVENTS {
+            effects.push(to_one(
+                socket,
+                ServerFrame::SyncGap {
+                    conversation_id: id,
+                    from_seq: sync.after_seq.next(),
+                    head_seq,
+                },
+            ));
+            return Ok(());
+        }
+        if sync.after_seq < head_seq {
+            session
+                .behind
+                .entry(id)
+                .and_modify(|at| *at = sync.after_seq.min(*at))
+                .or_insert(sync.after_seq);
+        }
+        self.catch_up(socket, now, effects)
+    }
+
+    /// The newest event of a conversation that the user has, if `seq` does not lie beyond it.
+    pub(super) fn known_up_to(
+        &self,
+        field: &str,
+        id: ConversationId,
+        seq: Seq,
+    ) -> Result<Seq, ServiceError> {
+        let row = self
+            .store()
+            .inbox_row(&id)?
+            .ok_or_else(|| Problem::not_found("conversation"))?;
+        if seq > row.head_seq {
+            let message = format!("lies beyond the newest event, {}", row.head_seq);
+            return Err(Problem::invalid_field(field, message).into());
+        }
+        Ok(row.head_seq)
+    }
+
+    /// Passes on that someone is writing, at most once per [`limits::TYPING_INTERVAL`], and that
+    /// they have stopped, where they were said to be writing.
+    fn type_on(
+        &mut self,
+        socket: SocketId,
+        id: ConversationId,
+        started: bool,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        let actor = self.owner()?;
+        let Some(session) = self.sessions.get_mut(&socket) else {
+            return Ok(());
+        };
+        session
+            .typing
+            .retain(|_, since| now.since(*since) < limits::TYPING_INTERVAL);
+        if started {
+            if session.typing.contains_key(&id) {
+                return Ok(());
+            }
+            session.typing.insert(id, now);
+        }
+        let ticket = self.ticket(Pending::Told { socket });
+        effects.push(Effect::AskConversation {
+            id,
+            request: SignalTyping { actor, started }.into(),
+            ticket: Some(ticket),
+        });
+        Ok(())
+    }
+
+    /// Tells a session that something was refused. A failure of storage is for the log.
+    pub(super) fn refuse(
+        &self,
+        socket: SocketId,
+        error: ServiceError,
+        client_msg_id: Option<ClientMessageId>,
+        effects: &mut Effects,
+    ) {
+        if let ServiceError::Storage(failure) = &error {
+            effects.push(Effect::Failed(failure.clone()));
+        }
+        let bad = BadFrame {
+            problem: error.into_problem(),
+            client_msg_id,
+        };
+        effects.push(to_one(socket, bad.into()));
+    }
+}
+
+/// One frame to one session.
+pub(super) fn to_one(socket: SocketId, frame: ServerFrame) -> Effect {
+    Effect::Send {
+        to: vec![socket],
+        frames: vec![frame],
+    }
+}

@@ -1,0 +1,35 @@
+//! Questions to other objects whose answers are awaited.
+
+use super::effect::{SocketId, Ticket};
+use super::reading::PendingRead;
+use super::service::UserService;
+use crate::ids::ConversationId;
+use crate::sql::Sql;
+
+/// What an answer is for.
+#[derive(Debug, Clone)]
+pub(super) enum Pending {
+    /// Events that a session lacks.
+    CatchUp {
+        socket: SocketId,
+        conversation_id: ConversationId,
+    },
+    /// Messages that sessions sent.
+    Sends { conversation_id: ConversationId },
+    /// Something that a session asked for and that has no answer but a refusal.
+    Told { socket: SocketId },
+    /// How many messages are unread after a position.
+    Read(PendingRead),
+    /// A conversation is being told how far the user has come.
+    Mark { conversation_id: ConversationId },
+}
+
+impl<S: Sql> UserService<S> {
+    /// A ticket for an answer.
+    pub(super) fn ticket(&mut self, pending: Pending) -> Ticket {
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        let ticket = Ticket(self.last_ticket);
+        self.pending.insert(ticket, pending);
+        ticket
+    }
+}

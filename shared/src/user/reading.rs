@@ -1,0 +1,211 @@
+//! Reading: up to where the user has read, and how many messages are unread after that.
+//!
+//! What always holds: `unread` is the number of messages of others after `read_seq` that the
+//! inbox has been given. A read that does not reach the head asks the conversation how many lie
+//! after it, and counts what is delivered meanwhile on top.
+
+use super::call::{MarkRead, ReadReply};
+use super::effect::{Effect, Effects, Reply, RequestId, SocketId};
+use super::inbox::InboxRow;
+use super::pending::Pending;
+use super::service::UserService;
+use crate::conversation::call::CountUnread;
+use crate::ids::{ConversationId, DeviceId};
+use crate::object;
+use crate::protocol::frame::ServerFrame;
+use crate::protocol::problem::{Problem, ServiceError};
+use crate::protocol::seq::Seq;
+use crate::sql::Sql;
+use crate::time::Timestamp;
+
+/// Who has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A session.
+    Socket(SocketId),
+    /// A request, on behalf of a device.
+    Request(RequestId, DeviceId),
+}
+
+/// A read that waits for a count.
+#[derive(Debug, Clone)]
+pub(super) struct PendingRead {
+    conversation_id: ConversationId,
+    up_to_seq: Seq,
+    origin: Origin,
+    /// The row when the count was asked for.
+    before: InboxRow,
+}
+
+impl<S: Sql> UserService<S> {
+    /// The user has read a conversation up to somewhere, over HTTP or on its own socket.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `not_found`, or `invalid_request` beyond the newest event.
+    pub(super) fn mark_read(
+        &mut self,
+        call: MarkRead,
+        now: Timestamp,
+    ) -> Result<(Reply, Effects), ServiceError> {
+        self.store_for(call.device_id)?;
+        self.last_request = self.last_request.wrapping_add(1);
+        let request = RequestId(self.last_request);
+        let mut effects = Vec::new();
+        let origin = Origin::Request(request, call.device_id);
+        self.read_up_to(
+            call.conversation_id,
+            call.up_to_seq,
+            origin,
+            now,
+            &mut effects,
+        )?;
+        Ok((Reply::Later(request), effects))
+    }
+
+    /// The user has read up to a seq.
+    pub(super) fn read_up_to(
+        &mut self,
+        id: ConversationId,
+        up_to_seq: Seq,
+        origin: Origin,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        self.known_up_to("up_to_seq", id, up_to_seq)?;
+        // What has been read has arrived.
+        match origin {
+            Origin::Socket(socket) => self.note_ack(socket, id, up_to_seq, now, effects)?,
+            Origin::Request(_, device_id) => {
+                self.note_device(device_id, id, up_to_seq, now, effects)?;
+            }
+        }
+        let row = self
+            .store()
+            .inbox_row(&id)?
+            .ok_or_else(|| Problem::not_found("conversation"))?;
+        if up_to_seq <= row.read_seq {
+            return self.read_done(origin, row.read_seq, row.unread, effects);
+        }
+        if up_to_seq == row.head_seq {
+            return self.has_read(id, up_to_seq, 0, origin, effects);
+        }
+        let count = CountUnread {
+            actor: self.owner()?,
+            after_seq: up_to_seq,
+            up_to_seq: row.head_seq,
+        };
+        let ticket = self.ticket(Pending::Read(PendingRead {
+            conversation_id: id,
+            up_to_seq,
+            origin,
+            before: row,
+        }));
+        effects.push(Effect::AskConversation {
+            id,
+            request: count.into(),
+            ticket: Some(ticket),
+        });
+        Ok(())
+    }
+
+    /// The conversation has counted.
+    pub(super) fn counted(
+        &mut self,
+        read: PendingRead,
+        answer: Result<u64, Problem>,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        let id = read.conversation_id;
+        let origin = read.origin;
+        let outcome = answer.map_err(ServiceError::from).and_then(|count| {
+            let row = self
+                .store()
+                .inbox_row(&id)?
+                .ok_or_else(|| Problem::not_found("conversation"))?;
+            if row.read_seq != read.before.read_seq {
+                // Another read has come between: what was counted on is gone.
+                return self.read_up_to(id, read.up_to_seq, origin, now, effects);
+            }
+            let since = row.unread.saturating_sub(read.before.unread);
+            self.has_read(
+                id,
+                read.up_to_seq,
+                count.saturating_add(since),
+                origin,
+                effects,
+            )
+        });
+        match (outcome, origin) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), Origin::Socket(socket)) => {
+                self.refuse(socket, error, None, effects);
+                Ok(())
+            }
+            (Err(error), Origin::Request(request, _)) => {
+                if let ServiceError::Storage(failure) = &error {
+                    effects.push(Effect::Failed(failure.clone()));
+                }
+                effects.push(Effect::Answer {
+                    request,
+                    answer: Err(error.into_problem()),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes down what was read, and tells the user's other sessions and the conversation.
+    fn has_read(
+        &mut self,
+        id: ConversationId,
+        read_seq: Seq,
+        unread: u64,
+        origin: Origin,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        self.store().save_read(&id, read_seq, unread)?;
+        let others: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|session| match origin {
+                Origin::Socket(socket) => session.kept.socket != socket,
+                Origin::Request(_, device_id) => session.kept.device_id != device_id,
+            })
+            .map(|session| session.kept.socket)
+            .collect();
+        if !others.is_empty() {
+            effects.push(Effect::Send {
+                to: others,
+                frames: vec![ServerFrame::ConversationRead {
+                    conversation_id: id,
+                    up_to_seq: read_seq,
+                    unread,
+                }],
+            });
+        }
+        self.mark(id, effects)?;
+        self.read_done(origin, read_seq, unread, effects)
+    }
+
+    fn read_done(
+        &self,
+        origin: Origin,
+        read_seq: Seq,
+        unread: u64,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        if let Origin::Request(request, _) = origin {
+            let reply = ReadReply {
+                read_seq,
+                unread,
+                total_unread: self.store().total_unread()?,
+            };
+            effects.push(Effect::Answer {
+                request,
+                answer: Ok(object::reply_json(&reply)?),
+            });
+        }
+        Ok(())
+    }
+}
