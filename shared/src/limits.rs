@@ -76,7 +76,7 @@ pub const INBOX_EVENTS: u64 = 10_000;
 /// How long an event waits for a device.
 pub const INBOX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Bytes of frames that a device may leave unacknowledged.
-pub const UNACKNOWLEDGED_BYTES: usize = 4 * 1024 * 1024;
+pub const UNACKNOWLEDGED_BYTES: usize = 2 * 1024 * 1024;
 /// Users whose presence a device may follow.
 pub const PRESENCE_SUBSCRIPTIONS: usize = 200;
 /// How long a watch on a user's presence holds without being renewed.

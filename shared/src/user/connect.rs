@@ -114,10 +114,9 @@ impl<S: Sql> UserService<S> {
         Ok(gaps)
     }
 
-    /// A name that no socket had while this object was in memory.
-    fn next_socket(&mut self) -> SocketId {
-        let last = self.sessions.keys().next_back().map_or(0, |id| id.0);
-        self.last_socket = self.last_socket.max(last).wrapping_add(1);
+    /// A name that no socket had while this object was in memory, nor one that it woke with.
+    const fn next_socket(&mut self) -> SocketId {
+        self.last_socket = self.last_socket.wrapping_add(1);
         SocketId(self.last_socket)
     }
 
@@ -132,6 +131,7 @@ impl<S: Sql> UserService<S> {
     /// Takes up the sessions that the runtime kept while the object slept.
     pub fn wake_sessions(&mut self, kept: impl IntoIterator<Item = Kept>) {
         for kept in kept {
+            self.last_socket = self.last_socket.max(kept.socket.0);
             self.sessions.insert(kept.socket, Session::woken(kept));
         }
     }

@@ -2,6 +2,7 @@
 
 mod conversations;
 mod deliveries;
+mod live;
 mod profile;
 mod sessions;
 mod storage;
