@@ -1,7 +1,6 @@
 //! Opening and closing sessions, and catching up: what a session lacks it is sent conversation
 //! by conversation, in the order of their seq, before anything new of the same conversation.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::call::OpenSession;
@@ -422,7 +421,7 @@ impl Session {
         self.unacknowledged_bytes += bytes;
         self.unacknowledged
             .entry(conversation_id)
-            .or_insert_with(VecDeque::new)
+            .or_default()
             .push_back((event.seq(), bytes));
     }
 

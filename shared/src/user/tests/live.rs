@@ -183,7 +183,7 @@ impl Live {
     }
 
     fn deliver_these(&mut self, id: ConversationId, events: Vec<Event>) {
-        let number = u32::from_str_radix(&id.to_string()[28..], 16).unwrap();
+        let number = u32::try_from(id.as_uuid().as_u128() & 0xffff_ffff).unwrap();
         let call = Deliver {
             user_id: me(),
             conversation: group_summary(number, "Hikers"),
@@ -847,8 +847,8 @@ proptest! {
             }
         }
         // In the end both devices connect and are sent the rest.
-        for device in 0..2 {
-            let socket = live.open(devices[device]);
+        for device in devices {
+            let socket = live.open(device);
             live.settle();
             for id in [group(1), group(2)] {
                 let head = live.logs.get(&id).map_or(0, |log| log.len() as u64);
