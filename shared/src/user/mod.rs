@@ -6,6 +6,8 @@
 pub mod call;
 pub mod effect;
 mod list;
+mod pending;
+mod presence;
 pub mod profile;
 pub mod refresh;
 pub mod schema;

@@ -10,10 +10,14 @@ pub const COMPONENT: &str = "user";
 /// `conversation` has no index beside its key: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    statements: &[
-        "CREATE TABLE profile (
+///
+/// `presence` is written when the user comes or goes. While `online`, `seen_at` is a moment at
+/// which the user is known to have been here; afterwards, when that was last.
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        statements: &[
+            "CREATE TABLE profile (
             scope INTEGER PRIMARY KEY,
             user_id BLOB NOT NULL,
             phone_number TEXT NOT NULL,
@@ -23,7 +27,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             privacy TEXT NOT NULL,
             created_at INTEGER NOT NULL
         ) WITHOUT ROWID",
-        "CREATE TABLE device (
+            "CREATE TABLE device (
             scope INTEGER NOT NULL,
             device_id BLOB NOT NULL,
             name TEXT NOT NULL,
@@ -33,7 +37,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             last_seen INTEGER NOT NULL,
             PRIMARY KEY (scope, device_id)
         ) WITHOUT ROWID",
-        "CREATE TABLE conversation (
+            "CREATE TABLE conversation (
             scope INTEGER NOT NULL,
             conversation_id BLOB NOT NULL,
             pinned INTEGER NOT NULL DEFAULT 0,
@@ -51,5 +55,24 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             last_message TEXT,
             PRIMARY KEY (scope, conversation_id)
         ) WITHOUT ROWID",
-    ],
-}];
+        ],
+    },
+    Migration {
+        version: 3,
+        statements: &[
+            "CREATE TABLE presence (
+            scope INTEGER PRIMARY KEY,
+            online INTEGER NOT NULL,
+            seen_at INTEGER,
+            away_until INTEGER,
+            unfinished INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID",
+            "CREATE TABLE presence_watcher (
+            scope INTEGER NOT NULL,
+            watcher_id BLOB NOT NULL,
+            until INTEGER NOT NULL,
+            PRIMARY KEY (scope, watcher_id)
+        ) WITHOUT ROWID",
+        ],
+    },
+];

@@ -6,13 +6,19 @@
 //!
 //! Must not: put a phone number or a token into an error.
 
+use std::collections::BTreeMap;
+
 use super::call::{
     CheckDevice, Deliver, Delivered, GetProfile, ListConversations, ListDevices, Refresh,
     RevokeDevice, SignIn, SignOut, SignedIn, UpdateProfile, UserRequest, ViewProfile,
 };
+use super::effect::SocketId;
+use super::pending::Waiting;
+use super::presence::Presence;
 use super::profile;
 use super::refresh::{RefreshKey, RefreshToken};
 use super::schema;
+use super::session::Session;
 use super::store::Store;
 use crate::entropy::Entropy;
 use crate::ids::{ConversationId, DeviceId};
@@ -27,9 +33,12 @@ use crate::time::Timestamp;
 /// One user.
 #[derive(Debug)]
 pub struct UserService<S: Sql> {
-    sql: S,
+    pub(super) sql: S,
     scope: i64,
-    schema: LazySchema,
+    pub(super) schema: LazySchema,
+    pub(super) sessions: BTreeMap<SocketId, Session>,
+    pub(super) waiting: Waiting,
+    pub(super) presence: Presence,
 }
 
 fn signed_out() -> ServiceError {
@@ -54,6 +63,9 @@ impl<S: Sql> UserService<S> {
             sql,
             scope,
             schema: LazySchema::new(schema::COMPONENT, schema::MIGRATIONS),
+            sessions: BTreeMap::new(),
+            waiting: Waiting::new(),
+            presence: Presence::new(),
         }
     }
 
@@ -89,7 +101,7 @@ impl<S: Sql> UserService<S> {
         }
     }
 
-    const fn store(&self) -> Store<'_> {
+    pub(super) const fn store(&self) -> Store<'_> {
         Store {
             sql: &self.sql,
             scope: self.scope,

@@ -36,6 +36,9 @@ pub struct Kept {
     /// Whose presence it follows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<UserId>,
+    /// When it last asked to be told of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_at: Option<Timestamp>,
 }
 
 /// A session.
@@ -67,6 +70,7 @@ impl Session {
             transport: open.transport,
             acks: BTreeMap::new(),
             watched: Vec::new(),
+            watched_at: None,
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod conversations;
 mod deliveries;
+mod presence;
 mod profile;
 mod sessions;
 mod storage;
