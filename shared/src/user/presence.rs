@@ -141,8 +141,9 @@ impl<S: Sql> UserService<S> {
         if kept.transport == Transport::Poll {
             self.presence.away_until = Some(now + limits::POLL_GRACE);
         }
-        self.announce(now, &mut effects)?;
+        // What can fail comes before anything is noted as asked.
         self.keep_away_until(now)?;
+        self.announce(now, &mut effects)?;
         self.unfollow(&kept.watched, &mut effects)?;
         Ok(effects)
     }

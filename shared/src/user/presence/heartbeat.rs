@@ -82,31 +82,35 @@ impl<S: Sql> UserService<S> {
         last_signs: &[(SocketId, Option<Timestamp>)],
     ) -> Result<Effects, ServiceError> {
         let told: BTreeMap<SocketId, Option<Timestamp>> = last_signs.iter().copied().collect();
-        let mut effects = Effects::new();
+        let mut lasts = Vec::new();
         let mut newest = None;
-        let heartbeats = &mut self.presence.heartbeats.0;
-        heartbeats.retain(|socket, _| self.sessions.contains_key(socket));
         for kept in self.sessions.values().map(|session| &session.kept) {
             if kept.transport != Transport::Socket {
                 // The edge holds it, and its client with it.
-                newest = newest.max(Some(now));
+                newest = Some(now);
                 continue;
             }
             let told = told.get(&kept.socket).copied().flatten();
             let last = told.unwrap_or(kept.opened_at).max(kept.opened_at);
             newest = newest.max(Some(last));
+            lasts.push((kept.socket, last));
+        }
+        if let Some(seen_at) = newest {
+            self.keep_seen_at(seen_at, SEEN_STEP)?;
+        }
+        let mut effects = Effects::new();
+        let heartbeats = &mut self.presence.heartbeats.0;
+        heartbeats.clear();
+        for (socket, last) in lasts {
             let overdue = last + SILENCE <= now;
             if overdue {
                 effects.push(Effect::Close {
-                    socket: kept.socket,
+                    socket,
                     code: CloseCode::SlowConsumer,
                 });
             }
             let closed_at = overdue.then_some(now);
-            heartbeats.insert(kept.socket, Signs { last, closed_at });
-        }
-        if let Some(seen_at) = newest {
-            self.keep_seen_at(seen_at, SEEN_STEP)?;
+            heartbeats.insert(socket, Signs { last, closed_at });
         }
         self.renew_leases(now, &mut effects)?;
         Ok(effects)

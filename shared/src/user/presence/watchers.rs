@@ -165,7 +165,8 @@ impl<S: Sql> UserService<S> {
         let online = self.is_online(now);
         let broken_off = stored.unfinished != Unfinished::No && self.presence.telling.is_idle();
         if online == stored.online && !broken_off {
-            return Ok(());
+            // Some may be left from when storage failed.
+            return self.tell_due(now, effects);
         }
         let mut next = Stored {
             online,
@@ -198,7 +199,7 @@ impl<S: Sql> UserService<S> {
     /// Writes down until when a client that polls counts as here, where nothing else holds the
     /// user online: the object may be gone from memory until then.
     pub(super) fn keep_away_until(&mut self, now: Timestamp) -> Result<(), ServiceError> {
-        let (Some(stored), Some(until)) = (self.presence.stored, self.presence.away_until) else {
+        let (Some(stored), Some(until)) = (self.presence_row()?, self.presence.away_until) else {
             return Ok(());
         };
         if stored.online && self.sessions.is_empty() && until > now {
