@@ -82,6 +82,12 @@ pub fn busy(_: std::cell::BorrowMutError) -> worker::Error {
     worker::Error::RustError("the object's service is in use".to_owned())
 }
 
+/// As [`busy`], where it was only to be read.
+#[must_use]
+pub fn busy_reading(_: std::cell::BorrowError) -> worker::Error {
+    worker::Error::RustError("the object's state is in use".to_owned())
+}
+
 /// Writes a failure to the log. `error` must hold nothing that came from a client.
 pub fn log_failure(object: &str, event: &str, error: &str) {
     let line = json!({ "level": "error", "event": event, "object": object, "error": error });

@@ -79,15 +79,26 @@ impl DurableObject for User {
             .into_iter()
             .map(|(kept, socket)| (kept.socket, socket))
             .collect();
-        Self {
-            core: Rc::new(Core {
-                state,
-                env,
-                service: RefCell::new(service),
-                sockets: RefCell::new(sockets),
-                waiting: RefCell::new(BTreeMap::new()),
-            }),
-        }
+        let core = Rc::new(Core {
+            state,
+            env,
+            service: RefCell::new(service),
+            sockets: RefCell::new(sockets),
+            waiting: RefCell::new(BTreeMap::new()),
+        });
+        // No event comes in before it is known what the alarm is set to; were it not to be had,
+        // the runtime starts the object anew.
+        let learner = Rc::clone(&core);
+        let _gate = core.state.block_concurrency_while(async move {
+            let at = alarm::get(&learner.state).await?;
+            learner
+                .service
+                .try_borrow_mut()
+                .map_err(host::busy)?
+                .alarm_is(at);
+            Ok(())
+        });
+        Self { core }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -131,6 +142,13 @@ impl DurableObject for User {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
+        let pings = self.core.pings()?;
+        let effects = self
+            .core
+            .service()?
+            .on_alarm(SystemClock.now(), &pings)
+            .map_err(|error| Error::RustError(error.to_string()))?;
+        self.core.carry_out(effects).await?;
         Response::empty()
     }
 
@@ -148,7 +166,7 @@ impl DurableObject for User {
         let effects = match message {
             WebSocketIncomingMessage::String(text) => self.core.service()?.on_text(id, &text, now),
             WebSocketIncomingMessage::Binary(_) => {
-                let ended = self.core.service()?.on_binary(id);
+                let ended = self.core.service()?.on_binary(id, now);
                 self.core.or_failed(ended)
             }
         };
@@ -202,6 +220,21 @@ impl Core {
         self.service.try_borrow_mut().map_err(host::busy)
     }
 
+    /// When the runtime last answered a ping on each socket.
+    fn pings(&self) -> worker::Result<Vec<(SocketId, Option<Timestamp>)>> {
+        let sockets = self.sockets.try_borrow().map_err(host::busy_reading)?;
+        Ok(sockets
+            .iter()
+            .map(|(id, socket)| {
+                let at = socket.last_ping(&self.state).unwrap_or_else(|error| {
+                    host::log_failure(OBJECT, "no_ping_time", &error.to_string());
+                    None
+                });
+                (*id, at)
+            })
+            .collect())
+    }
+
     fn id_of(&self, socket: &Socket) -> Option<SocketId> {
         let sockets = self.sockets.try_borrow().ok()?;
         sockets
@@ -224,7 +257,9 @@ impl Core {
             Ok(accepted) => accepted,
             Err(error) => {
                 host::log_failure(OBJECT, "socket_not_accepted", &error.to_string());
-                let closed = self.service()?.close_session(opened.socket);
+                let closed = self
+                    .service()?
+                    .close_session(opened.socket, SystemClock.now());
                 self.or_failed(closed);
                 let busy = Problem::unavailable("No socket could be opened now. Try again.");
                 return Ok(host::answer(OBJECT, Err(ServiceError::Refused(busy))));
@@ -246,7 +281,7 @@ impl Core {
             .try_borrow_mut()
             .map_err(host::busy)?
             .remove(&id);
-        let closed = self.service()?.close_session(id);
+        let closed = self.service()?.close_session(id, SystemClock.now());
         let effects = self.or_failed(closed);
         self.carry_out(effects).await
     }

@@ -81,6 +81,11 @@ pub const UNACKNOWLEDGED_BYTES: usize = 2 * 1024 * 1024;
 pub const PRESENCE_SUBSCRIPTIONS: usize = 200;
 /// How long a watch on a user's presence holds without being renewed.
 pub const PRESENCE_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Users who may follow one user's presence at the same time; further ones are told how it is
+/// when they ask, and not of changes.
+pub const PRESENCE_WATCHERS: usize = 10_000;
+/// How long a user who polls stays online between two polls.
+pub const POLL_GRACE: Duration = Duration::from_secs(45);
 /// Members up to which a group shows typing, and live receipts.
 pub const SMALL_GROUP: usize = 20;
 /// The least time between two typing signals of a member.

@@ -56,7 +56,7 @@ impl<S: Sql> UserService<S> {
         let mut effects = Vec::new();
         let before: Vec<_> = self.sessions_of(open.device_id);
         for socket in before {
-            self.end_session(socket, CloseCode::Replaced, &mut effects)?;
+            self.end_session(socket, CloseCode::Replaced, now, &mut effects)?;
         }
         let socket = self.next_socket();
         let mut session = Session::opened(socket, open, now);
@@ -75,6 +75,8 @@ impl<S: Sql> UserService<S> {
             frames,
         });
         self.catch_up(socket, now, &mut effects)?;
+        effects.extend(self.presence_check(now)?);
+        self.look_after(now, &mut effects);
         Ok(Opened {
             socket,
             state,
@@ -139,9 +141,14 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails: what was acknowledged last is then delivered again.
-    pub fn close_session(&mut self, socket: SocketId) -> Result<Effects, ServiceError> {
+    pub fn close_session(
+        &mut self,
+        socket: SocketId,
+        now: Timestamp,
+    ) -> Result<Effects, ServiceError> {
         let mut effects = Vec::new();
-        self.forget_session(socket, &mut effects)?;
+        self.forget_session(socket, now, &mut effects)?;
+        self.look_after(now, &mut effects);
         Ok(effects)
     }
 
@@ -150,21 +157,24 @@ impl<S: Sql> UserService<S> {
         &mut self,
         socket: SocketId,
         code: CloseCode,
+        now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
         effects.push(Effect::Close { socket, code });
-        self.forget_session(socket, effects)
+        self.forget_session(socket, now, effects)
     }
 
     fn forget_session(
         &mut self,
         socket: SocketId,
-        _effects: &mut Effects,
+        now: Timestamp,
+        effects: &mut Effects,
     ) -> Result<(), ServiceError> {
         let Some(session) = self.sessions.remove(&socket) else {
             return Ok(());
         };
         self.save_acks(&session.kept)?;
+        effects.extend(self.presence_closed(&session.kept, now)?);
         Ok(())
     }
 
@@ -229,7 +239,7 @@ impl<S: Sql> UserService<S> {
             // the object from sleeping, which would forget where it was.
             let since = *session.stalled_since.get_or_insert(now);
             if now.since(since) >= PATIENCE {
-                return self.end_session(socket, CloseCode::SlowConsumer, effects);
+                return self.end_session(socket, CloseCode::SlowConsumer, now, effects);
             }
             effects.push(Effect::Wake(now + LOOK_AFTER));
             return Ok(());
@@ -378,7 +388,7 @@ impl<S: Sql> UserService<S> {
             });
         }
         for (socket, code) in ended {
-            self.end_session(socket, code, effects)?;
+            self.end_session(socket, code, now, effects)?;
         }
         Ok(())
     }
@@ -401,6 +411,8 @@ impl<S: Sql> UserService<S> {
             }
         }
         self.wake_marks(now, &mut effects)?;
+        effects.extend(self.presence_wake(now)?);
+        self.look_after(now, &mut effects);
         Ok(effects)
     }
 }

@@ -91,7 +91,7 @@ impl<S: Sql> UserService<S> {
             Refreshed::Renewed(signed_in) => Ok(signed_in),
             Refreshed::Unknown => Err(invalid_token()),
             Refreshed::Reused => {
-                self.end_signed_out(effects)?;
+                self.end_signed_out(now, effects)?;
                 let detail = "The refresh token was used before; the device is signed out.";
                 Err(Problem::unauthenticated(detail).into())
             }
@@ -128,17 +128,21 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails.
-    pub fn sign_out(&mut self, call: SignOut) -> Result<Effects, ServiceError> {
+    pub fn sign_out(&mut self, call: SignOut, now: Timestamp) -> Result<Effects, ServiceError> {
         let mut effects = Vec::new();
         if self.schema.is_there(&self.sql)? {
             self.store().remove_device(call.device_id)?;
-            self.end_signed_out(&mut effects)?;
+            self.end_signed_out(now, &mut effects)?;
         }
         Ok(effects)
     }
 
     /// Ends the sessions of devices that are no longer signed in.
-    fn end_signed_out(&mut self, effects: &mut Effects) -> Result<(), ServiceError> {
+    fn end_signed_out(
+        &mut self,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         let mut ended = Vec::new();
         for session in self.sessions.values() {
             if !self.store().has_device(session.kept.device_id)? {
@@ -146,7 +150,7 @@ impl<S: Sql> UserService<S> {
             }
         }
         for socket in ended {
-            self.end_session(socket, CloseCode::TokenExpired, effects)?;
+            self.end_session(socket, CloseCode::TokenExpired, now, effects)?;
         }
         Ok(())
     }
@@ -182,13 +186,17 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// `unauthenticated` where the caller's is signed out; `not_found` where the other is.
-    pub fn revoke_device(&mut self, call: RevokeDevice) -> Result<Effects, ServiceError> {
+    pub fn revoke_device(
+        &mut self,
+        call: RevokeDevice,
+        now: Timestamp,
+    ) -> Result<Effects, ServiceError> {
         let store = self.store_for(call.device_id)?;
         if !store.remove_device(call.revoked)? {
             return Err(Problem::not_found("device").into());
         }
         let mut effects = Vec::new();
-        self.end_signed_out(&mut effects)?;
+        self.end_signed_out(now, &mut effects)?;
         Ok(effects)
     }
 }

@@ -27,9 +27,13 @@ impl<S: Sql> UserService<S> {
     /// Answers a text frame of a session.
     pub fn on_text(&mut self, socket: SocketId, text: &str, now: Timestamp) -> Effects {
         let mut effects = Vec::new();
+        if let Some(session) = self.sessions.get_mut(&socket) {
+            session.last_frame = Some(now);
+        }
         if let Err(error) = self.read_frame(socket, text, now, &mut effects) {
             self.refuse(socket, error, None, &mut effects);
         }
+        self.look_after(now, &mut effects);
         effects
     }
 
@@ -37,9 +41,10 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails; the socket is to be closed all the same.
-    pub fn on_binary(&mut self, socket: SocketId) -> Result<Effects, ServiceError> {
+    pub fn on_binary(&mut self, socket: SocketId, now: Timestamp) -> Result<Effects, ServiceError> {
         let mut effects = Vec::new();
-        self.end_session(socket, CloseCode::ProtocolError, &mut effects)?;
+        self.end_session(socket, CloseCode::ProtocolError, now, &mut effects)?;
+        self.look_after(now, &mut effects);
         Ok(effects)
     }
 
@@ -54,10 +59,10 @@ impl<S: Sql> UserService<S> {
             return Ok(());
         };
         if session.kept.expires_at <= now {
-            return self.end_session(socket, CloseCode::TokenExpired, effects);
+            return self.end_session(socket, CloseCode::TokenExpired, now, effects);
         }
         if text.len() > limits::FRAME_BYTES {
-            return self.end_session(socket, CloseCode::ProtocolError, effects);
+            return self.end_session(socket, CloseCode::ProtocolError, now, effects);
         }
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,
@@ -77,7 +82,7 @@ impl<S: Sql> UserService<S> {
                 .get(&socket)
                 .is_some_and(|session| session.refused >= PATIENCE_FRAMES);
             if refused {
-                self.end_session(socket, CloseCode::RateLimited, effects)?;
+                self.end_session(socket, CloseCode::RateLimited, now, effects)?;
             }
             return Ok(());
         }
@@ -152,8 +157,8 @@ impl<S: Sql> UserService<S> {
                 self.type_on(socket, typing.conversation_id, false, now, effects)
             }
             ClientFrame::PresenceSubscribe(PresenceSubscribe { user_ids }) => {
-                let _ = (user_ids, now);
-                Err(Problem::unavailable("This is being built.").into())
+                effects.extend(self.presence_subscribe(socket, &user_ids, now)?);
+                Ok(())
             }
             ClientFrame::Ping => {
                 effects.push(to_one(socket, ServerFrame::Pong));

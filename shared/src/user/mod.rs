@@ -13,6 +13,7 @@ mod list;
 mod marks;
 mod outbox;
 mod pending;
+mod presence;
 pub mod profile;
 mod reading;
 pub mod refresh;

@@ -1,6 +1,7 @@
 //! Questions to other objects whose answers are awaited.
 
 use super::effect::{SocketId, Ticket};
+use super::presence::PresenceAsk;
 use super::reading::PendingRead;
 use super::service::UserService;
 use crate::ids::ConversationId;
@@ -20,6 +21,8 @@ pub(super) enum Pending {
     Told { socket: SocketId },
     /// How many messages are unread after a position.
     Read(PendingRead),
+    /// Another user's presence, or one's own being told.
+    Presence(PresenceAsk),
     /// A conversation is being told how far the user has come.
     Mark { conversation_id: ConversationId },
 }

@@ -10,7 +10,7 @@ pub const COMPONENT: &str = "user";
 /// `conversation` has no index beside its key: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX];
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -64,5 +64,26 @@ const INBOX: Migration = Migration {
         "ALTER TABLE conversation ADD COLUMN member_count INTEGER NOT NULL DEFAULT 2",
         "ALTER TABLE conversation ADD COLUMN delivered_seq INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE conversation ADD COLUMN positions BLOB",
+    ],
+};
+
+/// `presence` is written when the user comes or goes. While `online`, `seen_at` is a moment at
+/// which the user is known to have been here; afterwards, when that was last.
+const PRESENCE: Migration = Migration {
+    version: 3,
+    statements: &[
+        "CREATE TABLE presence (
+            scope INTEGER PRIMARY KEY,
+            online INTEGER NOT NULL,
+            seen_at INTEGER,
+            away_until INTEGER,
+            unfinished INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID",
+        "CREATE TABLE presence_watcher (
+            scope INTEGER NOT NULL,
+            watcher_id BLOB NOT NULL,
+            until INTEGER NOT NULL,
+            PRIMARY KEY (scope, watcher_id)
+        ) WITHOUT ROWID",
     ],
 };

@@ -7,6 +7,7 @@
 //! Must not: put a phone number or a token into an error.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,7 @@ use super::list::Unsaved;
 use super::marks::Mark;
 use super::outbox::Outbox;
 use super::pending::Pending;
+use super::presence::Presence;
 use super::profile;
 use super::schema;
 use super::session::Session;
@@ -34,6 +36,11 @@ use crate::protocol::user::{Profile, PublicProfile};
 use crate::sql::migrations::LazySchema;
 use crate::sql::{Sql, transact};
 use crate::time::Timestamp;
+
+/// An alarm is not set nearer than this.
+const EARLIEST_ALARM: Duration = Duration::from_secs(1);
+/// An alarm that is set is left alone unless it would be later than needed by more than this.
+const ALARM_SLACK: Duration = Duration::from_secs(5);
 
 /// One user.
 #[derive(Debug)]
@@ -50,6 +57,12 @@ pub struct UserService<S: Sql> {
     pub(super) last_request: u64,
     pub(super) outboxes: BTreeMap<ConversationId, Outbox>,
     pub(super) marks: BTreeMap<ConversationId, Mark>,
+    pub(super) presence: Presence,
+    /// What the alarm is set to.
+    alarm: Option<Timestamp>,
+    /// Whether it has been looked at, since memory was made, if the user's coming or going is
+    /// still to be told.
+    looked_after: bool,
 }
 
 pub(super) fn signed_out() -> ServiceError {
@@ -71,6 +84,9 @@ impl<S: Sql> UserService<S> {
             last_request: 0,
             outboxes: BTreeMap::new(),
             marks: BTreeMap::new(),
+            presence: Presence::new(),
+            alarm: None,
+            looked_after: false,
         }
     }
 
@@ -81,11 +97,82 @@ impl<S: Sql> UserService<S> {
         self
     }
 
+    /// Says what the alarm is set to, before anything else is asked.
+    pub const fn alarm_is(&mut self, at: Option<Timestamp>) {
+        self.alarm = at;
+    }
+
     /// Does what is asked.
     ///
     /// # Errors
     /// As the method of the call.
     pub fn handle(
+        &mut self,
+        request: UserRequest,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<(Reply, Effects), ServiceError> {
+        let (reply, mut effects) = self.dispatch(request, now, entropy)?;
+        self.look_after(now, &mut effects);
+        Ok((reply, effects))
+    }
+
+    /// Ends every event: after a wake, what presence had left to tell, and the alarm where one is
+    /// needed and none is set. A failure here must not undo what was done; it is logged, and the
+    /// next event looks again.
+    pub(super) fn look_after(&mut self, now: Timestamp, effects: &mut Effects) {
+        if !self.looked_after {
+            match self.presence_check(now) {
+                Ok(more) => {
+                    self.looked_after = true;
+                    effects.extend(more);
+                }
+                Err(ServiceError::Storage(failure)) => effects.push(Effect::Failed(failure)),
+                // There is no such user: there is nothing to tell.
+                Err(ServiceError::Refused(_)) => self.looked_after = true,
+            }
+        }
+        let needed = [self.next_heartbeat(), self.poll_grace_ends()]
+            .into_iter()
+            .flatten()
+            .min();
+        if let Some(at) = needed {
+            // After a sleep a heartbeat can seem overdue: the pings are known at the alarm.
+            let at = at.max(now + EARLIEST_ALARM);
+            if self.alarm.is_none_or(|set| at + ALARM_SLACK < set) {
+                self.alarm = Some(at);
+                effects.push(Effect::Alarm(at));
+            }
+        }
+    }
+
+    /// The alarm has gone off. `pings` says when the runtime last answered each socket's ping.
+    ///
+    /// # Errors
+    /// When storage fails: the runtime lets it go off again.
+    pub fn on_alarm(
+        &mut self,
+        now: Timestamp,
+        pings: &[(SocketId, Option<Timestamp>)],
+    ) -> Result<Effects, ServiceError> {
+        self.alarm = None;
+        let heard: Vec<_> = pings
+            .iter()
+            .map(|(socket, ping)| {
+                let frame = self
+                    .sessions
+                    .get(socket)
+                    .and_then(|session| session.last_frame);
+                (*socket, (*ping).max(frame))
+            })
+            .collect();
+        let mut effects = self.heartbeat_due(now, &heard)?;
+        effects.extend(self.presence_check(now)?);
+        self.look_after(now, &mut effects);
+        Ok(effects)
+    }
+
+    fn dispatch(
         &mut self,
         request: UserRequest,
         now: Timestamp,
@@ -103,17 +190,20 @@ impl<S: Sql> UserService<S> {
                 }
             }
             Ask::SignOut(call) => {
-                let effects = self.sign_out(call)?;
+                let effects = self.sign_out(call, now)?;
                 Ok((done(&())?, effects))
             }
             Ask::CheckDevice(call) => quiet(&self.check_device(call)?),
             Ask::ListDevices(call) => quiet(&self.list_devices(call)?),
             Ask::RevokeDevice(call) => {
-                let effects = self.revoke_device(call)?;
+                let effects = self.revoke_device(call, now)?;
                 Ok((done(&())?, effects))
             }
             Ask::GetProfile(call) => quiet(&self.get_profile(call)?),
-            Ask::UpdateProfile(call) => quiet(&self.update_profile(call)?),
+            Ask::UpdateProfile(call) => {
+                let (profile, effects) = self.update_profile(call, now)?;
+                Ok((done(&profile)?, effects))
+            }
             Ask::ViewProfile(call) => quiet(&self.view_profile(call)?),
             Ask::ListConversations(call) => quiet(&self.list_conversations(&call)?),
             Ask::Deliver(call) => {
@@ -129,8 +219,11 @@ impl<S: Sql> UserService<S> {
                 let effects = self.mark_delivered(call, now)?;
                 Ok((done(&())?, effects))
             }
-            Ask::WatchPresence(_) | Ask::UnwatchPresence(_) | Ask::PresenceChanged(_) => {
-                Err(Problem::unavailable("This is being built.").into())
+            Ask::WatchPresence(call) => quiet(&self.watch_presence(call, now)?),
+            Ask::UnwatchPresence(call) => quiet(&self.unwatch_presence(call)?),
+            Ask::PresenceChanged(call) => {
+                let (heard, effects) = self.presence_changed(call, now);
+                Ok((done(&heard)?, effects))
             }
         }
     }
@@ -165,11 +258,15 @@ impl<S: Sql> UserService<S> {
                     self.refuse(socket, problem.into(), None, &mut effects);
                 }
             }
+            Pending::Presence(ask) => {
+                effects.extend(self.presence_answered(ask, answer, now)?);
+            }
             Pending::Read(read) => self.counted(read, read_answer(answer), now, &mut effects)?,
             Pending::Mark { conversation_id } => {
                 self.marked(conversation_id, read_answer(answer), now, &mut effects)?;
             }
         }
+        self.look_after(now, &mut effects);
         Ok(effects)
     }
 
@@ -207,18 +304,29 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// `unauthenticated` where the caller's device is signed out; `invalid_request`.
-    pub fn update_profile(&mut self, call: UpdateProfile) -> Result<Profile, ServiceError> {
+    pub fn update_profile(
+        &mut self,
+        call: UpdateProfile,
+        now: Timestamp,
+    ) -> Result<(Profile, Effects), ServiceError> {
         self.store_for(call.device_id)?;
         profile::check_patch(&call.patch)?;
-        transact(&self.sql, || {
+        let (before, after) = transact(&self.sql, || {
             let store = self.store();
             let before = store.profile()?.ok_or_else(signed_out)?;
             let after = profile::patched(before.clone(), call.patch);
             if after != before {
                 store.save_profile(&after)?;
             }
-            Ok(after)
-        })
+            Ok::<_, ServiceError>((before, after))
+        })?;
+        // The change is made: that it could not be told to all is for the log.
+        let effects = match self.privacy_changed(before.privacy.last_seen, now) {
+            Ok(effects) => effects,
+            Err(ServiceError::Storage(failure)) => vec![Effect::Failed(failure)],
+            Err(ServiceError::Refused(_)) => Vec::new(),
+        };
+        Ok((after, effects))
     }
 
     /// What another user sees.

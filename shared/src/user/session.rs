@@ -37,6 +37,9 @@ pub struct Kept {
     /// Whose presence it follows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<UserId>,
+    /// When it last asked to be told of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_at: Option<Timestamp>,
 }
 
 /// A session.
@@ -59,6 +62,8 @@ pub(super) struct Session {
     pub unacknowledged_bytes: usize,
     /// When it last said where that someone is writing.
     pub typing: BTreeMap<ConversationId, Timestamp>,
+    /// When the client last said something.
+    pub last_frame: Option<Timestamp>,
     /// How many messages it may send.
     pub messages: Bucket,
     /// How many typing and presence frames.
@@ -80,6 +85,7 @@ impl Session {
             transport: open.transport,
             acks: BTreeMap::new(),
             watched: Vec::new(),
+            watched_at: None,
         })
     }
 
@@ -95,6 +101,7 @@ impl Session {
             unacknowledged: BTreeMap::new(),
             unacknowledged_bytes: 0,
             typing: BTreeMap::new(),
+            last_frame: None,
             messages: Bucket::default(),
             signals: Bucket::default(),
             others: Bucket::default(),

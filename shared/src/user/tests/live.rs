@@ -215,7 +215,8 @@ impl Live {
 
     fn close(&mut self, socket: SocketId) {
         self.kept.remove(&socket);
-        let effects = self.fixture.service.close_session(socket).unwrap();
+        let now = self.now();
+        let effects = self.fixture.service.close_session(socket, now).unwrap();
         self.carry_out(effects);
     }
 
@@ -683,7 +684,7 @@ fn a_signed_out_device_loses_its_session_and_gets_no_other() {
     let effects = live
         .fixture
         .service
-        .sign_out(SignOut { device_id: device })
+        .sign_out(SignOut { device_id: device }, START)
         .unwrap();
     live.carry_out(effects);
     assert_eq!(live.closed.get(&socket), Some(&CloseCode::TokenExpired));

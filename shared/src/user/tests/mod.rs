@@ -3,6 +3,7 @@
 mod conversations;
 mod deliveries;
 mod live;
+mod presence;
 mod profile;
 mod sessions;
 mod storage;

@@ -12,7 +12,8 @@ impl Fixture {
             patch: serde_json::from_str(patch).unwrap(),
         };
         self.service
-            .update_profile(call)
+            .update_profile(call, self.clock.now())
+            .map(|(profile, _)| profile)
             .map_err(ServiceError::into_problem)
     }
 

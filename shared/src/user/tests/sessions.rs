@@ -55,9 +55,9 @@ fn a_later_login_leaves_the_profile_as_it_is() {
     let (mut fixture, device) = Fixture::signed_in();
     let device_id = device.device_id;
     let patch = serde_json::from_str(r#"{"display_name":"Ada"}"#).unwrap();
-    let before = fixture
+    let (before, _) = fixture
         .service
-        .update_profile(UpdateProfile { device_id, patch })
+        .update_profile(UpdateProfile { device_id, patch }, START)
         .unwrap();
     fixture.clock.advance(MINUTE);
     fixture.sign_in(None).unwrap();
@@ -225,8 +225,14 @@ fn an_invented_token_changes_nothing() {
 fn a_signed_out_device_can_do_nothing_more() {
     let (mut fixture, device) = Fixture::signed_in();
     let device_id = device.device_id;
-    fixture.service.sign_out(SignOut { device_id }).unwrap();
-    fixture.service.sign_out(SignOut { device_id }).unwrap();
+    fixture
+        .service
+        .sign_out(SignOut { device_id }, START)
+        .unwrap();
+    fixture
+        .service
+        .sign_out(SignOut { device_id }, START)
+        .unwrap();
     assert!(!fixture.is_signed_in(device_id));
     let service = &mut fixture.service;
     let list = ListConversations {
@@ -238,12 +244,15 @@ fn a_signed_out_device_can_do_nothing_more() {
     let patch = serde_json::from_str(r#"{"display_name":""}"#).unwrap();
     let refused = [
         problem(service.list_devices(ListDevices { device_id })),
-        problem(service.revoke_device(RevokeDevice {
-            device_id,
-            revoked: device_id,
-        })),
+        problem(service.revoke_device(
+            RevokeDevice {
+                device_id,
+                revoked: device_id,
+            },
+            START,
+        )),
         problem(service.get_profile(GetProfile { device_id })),
-        problem(service.update_profile(UpdateProfile { device_id, patch })),
+        problem(service.update_profile(UpdateProfile { device_id, patch }, START)),
         problem(service.list_conversations(&list)),
         fixture.refresh(&device.refresh_token).unwrap_err(),
     ];
@@ -262,7 +271,7 @@ fn a_device_can_sign_another_one_out_and_itself() {
     let mut revoke = |device_id, revoked| {
         let done = fixture
             .service
-            .revoke_device(RevokeDevice { device_id, revoked });
+            .revoke_device(RevokeDevice { device_id, revoked }, START);
         done.map(|_| ()).map_err(|error| error.into_problem().code)
     };
     let (first, second) = (first.device_id, second.device_id);

@@ -31,14 +31,14 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
     }
     let patch = serde_json::from_str(r#"{"display_name":"Ada"}"#).unwrap();
     let call = UpdateProfile { device_id, patch };
-    sql.fail_everywhere(DUMP, || fixture.service.update_profile(call.clone()));
+    sql.fail_everywhere(DUMP, || fixture.service.update_profile(call.clone(), START));
 
     let other = sql.fail_everywhere(DUMP, || fixture.sign_in(None));
     let call = RevokeDevice {
         device_id,
         revoked: other.device_id,
     };
-    sql.fail_everywhere(DUMP, || fixture.service.revoke_device(call));
+    sql.fail_everywhere(DUMP, || fixture.service.revoke_device(call, START));
 
     let call = Refresh {
         token: device.refresh_token.parse().unwrap(),
@@ -60,7 +60,10 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
         problem(fixture.service.refresh(&call, now, &mut Vec::new())).code,
         Code::Unauthenticated
     );
-    fixture.service.sign_out(SignOut { device_id }).unwrap();
+    fixture
+        .service
+        .sign_out(SignOut { device_id }, START)
+        .unwrap();
 }
 
 #[test]
@@ -97,12 +100,15 @@ fn asking_a_user_that_does_not_exist_leaves_no_trace() {
     let refused = [
         problem(service.check_device(CheckDevice { device_id })),
         problem(service.list_devices(ListDevices { device_id })),
-        problem(service.revoke_device(RevokeDevice {
-            device_id,
-            revoked: device_id,
-        })),
+        problem(service.revoke_device(
+            RevokeDevice {
+                device_id,
+                revoked: device_id,
+            },
+            START,
+        )),
         problem(service.get_profile(GetProfile { device_id })),
-        problem(service.update_profile(UpdateProfile { device_id, patch })),
+        problem(service.update_profile(UpdateProfile { device_id, patch }, START)),
         problem(service.list_conversations(&list)),
         problem(service.refresh(&Refresh { token }, START, &mut Vec::new())),
     ];
@@ -115,7 +121,7 @@ fn asking_a_user_that_does_not_exist_leaves_no_trace() {
         problem(service.view_profile(ViewProfile { viewer: me() })).code,
         Code::NotFound
     );
-    service.sign_out(SignOut { device_id }).unwrap();
+    service.sign_out(SignOut { device_id }, START).unwrap();
     assert!(
         fixture
             .sql
