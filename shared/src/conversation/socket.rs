@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::call::OpenSocket;
+use super::call::{OpenSocket, SignalTyping};
+use super::outbox::MarkKind;
 use super::service::{ConversationService, Effects};
 use crate::entropy::Entropy;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, UserId};
@@ -14,7 +15,7 @@ use crate::limits;
 use crate::protocol::frame::{AuthAck, BadFrame, ClientFrame, CloseCode, ErrorFrame, ServerFrame};
 use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
-use crate::sql::{Sql, SqlError};
+use crate::sql::Sql;
 use crate::time::Timestamp;
 
 /// Whom a socket speaks for; kept with the socket while the object sleeps.
@@ -47,8 +48,6 @@ pub struct Outcome {
     pub effects: Effects,
     /// Close this socket.
     pub close: Option<CloseCode>,
-    /// A failure of storage, for the log; the client has been told `internal`.
-    pub failure: Option<SqlError>,
 }
 
 /// A new socket's first frames: `auth_ack`, then the events after the one it asked for.
@@ -148,11 +147,37 @@ fn answer<S: Sql>(
             })
         }
         ClientFrame::Ack(ack) => {
-            // Positions of devices belong to the inbox, which the session socket serves; here
-            // the frame is only checked.
             require_here(here, ack.conversation_id)?;
             require_known("up_to_seq", ack.up_to_seq, head)?;
-            Ok(Outcome::default())
+            let effects = service.mark_delivered(user_id, ack.up_to_seq, now)?;
+            Ok(marked(
+                service,
+                session,
+                MarkKind::Delivered,
+                ack.up_to_seq,
+                effects,
+            ))
+        }
+        ClientFrame::ReadReceipt(read) => {
+            require_here(here, read.conversation_id)?;
+            require_known("up_to_seq", read.up_to_seq, head)?;
+            // The user object has the last word on what is read, and tells this conversation.
+            let effects = Effects::default();
+            Ok(marked(
+                service,
+                session,
+                MarkKind::Read,
+                read.up_to_seq,
+                effects,
+            ))
+        }
+        ClientFrame::TypingStart(typing) => {
+            require_here(here, typing.conversation_id)?;
+            typed(service, session, true, now)
+        }
+        ClientFrame::TypingStop(typing) => {
+            require_here(here, typing.conversation_id)?;
+            typed(service, session, false, now)
         }
         ClientFrame::Sync(sync) => {
             require_here(here, sync.conversation_id)?;
@@ -163,12 +188,44 @@ fn answer<S: Sql>(
             })
         }
         ClientFrame::Ping => Ok(told(ServerFrame::Pong)),
-        ClientFrame::ReadReceipt(_)
-        | ClientFrame::TypingStart(_)
-        | ClientFrame::TypingStop(_)
-        | ClientFrame::PresenceSubscribe(_) => {
-            Err(Problem::unavailable("This is being built.").into())
+        ClientFrame::PresenceSubscribe(_) => {
+            Err(Problem::invalid_field("type", "goes to the session socket only").into())
         }
+    }
+}
+
+fn typed<S: Sql>(
+    service: &mut ConversationService<S>,
+    session: &SocketSession,
+    started: bool,
+    now: Timestamp,
+) -> Result<Outcome, ServiceError> {
+    let actor = session.user_id;
+    let effects = service.signal_typing(SignalTyping { actor, started }, now)?;
+    Ok(Outcome {
+        effects,
+        ..Outcome::default()
+    })
+}
+
+/// The user object is told of what the device did.
+fn marked<S: Sql>(
+    service: &mut ConversationService<S>,
+    session: &SocketSession,
+    kind: MarkKind,
+    up_to_seq: Seq,
+    effects: Effects,
+) -> Outcome {
+    let SocketSession {
+        user_id, device_id, ..
+    } = *session;
+    service.outbox.mark(user_id, device_id, kind, up_to_seq);
+    Outcome {
+        effects: Effects {
+            marks: true,
+            ..effects
+        },
+        ..Outcome::default()
     }
 }
 
@@ -213,12 +270,16 @@ fn refused(error: ServiceError, client_msg_id: Option<ClientMessageId>) -> Outco
         ServiceError::Storage(failure) => Some(failure.clone()),
         ServiceError::Refused(_) => None,
     };
+    let effects = Effects {
+        failure,
+        ..Effects::default()
+    };
     let bad = BadFrame {
         problem: error.into_problem(),
         client_msg_id,
     };
     Outcome {
-        failure,
+        effects,
         ..told(bad.into())
     }
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::World;
+use crate::conversation::call::MemberPosition;
+use crate::conversation::deliver::Round;
 use crate::ids::UserId;
 use crate::protocol::event::Event;
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
+use crate::user::call::Delivered;
 use proptest::prelude::*;
 
 /// The members' user objects, as far as deliveries go.
@@ -21,7 +24,8 @@ struct Inboxes {
 impl Inboxes {
     /// Serves deliveries until none is due now.
     fn serve(&mut self, world: &mut World) {
-        while let Some(delivery) = world.service.next_delivery(world.now).unwrap() {
+        let mut round = Round::default();
+        while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
             let user_id = delivery.user_id;
             *self.calls.entry(user_id).or_default() += 1;
             if self.down.contains(&user_id) {
@@ -29,12 +33,21 @@ impl Inboxes {
                 continue;
             }
             let head = self.heads.entry(user_id).or_insert(0);
-            for event in &delivery.call.events {
+            for event in &delivery.news.events {
                 let seq = event.seq().get();
                 assert!(seq <= *head + 1, "a gap: {seq} after {head}");
                 *head = (*head).max(seq);
             }
-            world.service.delivered(user_id, Seq::new(*head), world.now);
+            let reply = Delivered {
+                head_seq: Seq::new(*head),
+                position: MemberPosition {
+                    read_receipts: true,
+                    ..MemberPosition::default()
+                },
+                online: false,
+            };
+            let effects = world.service.delivered(user_id, &reply, world.now).unwrap();
+            world.carry_out(&effects);
         }
     }
 
@@ -43,11 +56,7 @@ impl Inboxes {
         for _ in 0..2000 {
             self.serve(world);
             world.now = world.now + Duration::from_millis(500);
-            if world.alarm.is_some_and(|at| at <= world.now) {
-                world.alarm = None;
-                let effects = world.service.on_alarm(world.now).unwrap();
-                world.carry_out(&effects);
-            }
+            world.ring();
             if world.alarm.is_none() {
                 return;
             }
@@ -104,11 +113,7 @@ fn a_user_object_that_is_down_for_long_loses_nothing_and_holds_no_one_up() {
     for _ in 0..100 {
         inboxes.serve(&mut world);
         world.now = world.now + Duration::from_secs(3);
-        if world.alarm.is_some_and(|at| at <= world.now) {
-            world.alarm = None;
-            let effects = world.service.on_alarm(world.now).unwrap();
-            world.carry_out(&effects);
-        }
+        world.ring();
         assert!(
             world.alarm.is_some(),
             "as long as one lags, an alarm is set"
@@ -224,13 +229,15 @@ fn a_long_absence_is_caught_up_in_bounded_steps() {
     for _ in 0..450 {
         world.send(0, "hello");
     }
-    let first = world.service.next_delivery(world.now).unwrap().unwrap();
-    assert_eq!(first.call.events.len(), 200);
+    let mut round = Round::default();
+    let first = world.service.next_delivery(&mut round, world.now);
+    let first = first.unwrap().unwrap();
+    assert_eq!(first.news.events.len(), 200);
     let shown = |event: &Event| event.as_message().unwrap().client_msg_id.is_some();
     let is_sender = first.user_id == world.users[0];
     assert!(
         first
-            .call
+            .news
             .events
             .iter()
             .all(|event| shown(event) == is_sender)
@@ -287,11 +294,7 @@ proptest! {
                 Step::Down(user) => inboxes.down.push(world.users[user]),
                 Step::Up => inboxes.down.clear(),
             }
-            if world.alarm.is_some_and(|at| at <= world.now) {
-                world.alarm = None;
-                let effects = world.service.on_alarm(world.now).unwrap();
-                world.carry_out(&effects);
-            }
+            world.ring();
         }
         inboxes.down.clear();
         inboxes.settle(&mut world);
