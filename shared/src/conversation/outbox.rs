@@ -130,20 +130,26 @@ impl Outbox {
 }
 
 impl<S: Sql> ConversationService<S> {
-    /// The frames to hand to the member's user object now because of `signal`; none where one is
-    /// under way (then it waits), or where no device is connected there. The runtime says what
-    /// came of it with [`Self::signalled`].
-    pub fn signal_due(&mut self, signal: MemberSignal, now: Timestamp) -> Option<Vec<ServerFrame>> {
-        let MemberSignal { to, frame } = signal;
-        if let Some(waiting) = self.outbox.signals.get_mut(&to) {
-            supersede(waiting, frame);
-            return None;
+    /// The frames to hand to members' user objects now. Those of a member whose signal is under
+    /// way wait; those of one who has no device connected there are let go. The runtime says
+    /// what came of each with [`Self::signalled`].
+    pub fn signals_due(
+        &mut self,
+        signals: Vec<MemberSignal>,
+        now: Timestamp,
+    ) -> BTreeMap<UserId, Vec<ServerFrame>> {
+        let mut due: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for MemberSignal { to, frame } in signals {
+            if let Some(frames) = due.get_mut(&to) {
+                frames.push(frame);
+            } else if let Some(waiting) = self.outbox.signals.get_mut(&to) {
+                supersede(waiting, frame);
+            } else if !self.outbox.is_away(to, now) {
+                self.outbox.signals.insert(to, Vec::new());
+                due.insert(to, vec![frame]);
+            }
         }
-        if self.outbox.is_away(to, now) {
-            return None;
-        }
-        self.outbox.signals.insert(to, Vec::new());
-        Some(vec![frame])
+        due
     }
 
     /// A signal has been handed over, and the user object said whether a device is connected; or

@@ -127,6 +127,9 @@ impl<S: Sql> ConversationService<S> {
     }
 }
 
+/// Which kind of receipt.
+type ReceiptFrame = fn(Receipt) -> ServerFrame;
+
 /// Whom to tell that `user_id` has come from `before` to `after`.
 fn receipts<S: Sql>(
     state: &mut State,
@@ -144,7 +147,7 @@ fn receipts<S: Sql>(
         .members
         .get(&user_id)
         .map_or(0, |member| member.visible_from.get().saturating_sub(1));
-    let kinds: [(fn(Receipt) -> ServerFrame, bool, Seq, Seq); 2] = [
+    let kinds: [(ReceiptFrame, bool, Seq, Seq); 2] = [
         (
             ServerFrame::DeliveryReceipt,
             false,

@@ -46,7 +46,7 @@ pub struct Effects {
     /// There may be deliveries due.
     pub deliver: bool,
     /// What members who are connected are shown, and those who are not never hear of: on their
-    /// sockets here, and by their user objects (see [`ConversationService::signal_due`]).
+    /// sockets here, and by their user objects (see [`ConversationService::signals_due`]).
     pub signals: Vec<MemberSignal>,
     /// There may be marks due (see [`ConversationService::next_mark`]).
     pub marks: bool,

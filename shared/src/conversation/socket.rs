@@ -27,6 +27,9 @@ pub struct SocketSession {
     pub device_id: DeviceId,
     /// When the token that opened it expires.
     pub expires_at: Timestamp,
+    /// The events after this one come by this socket.
+    #[serde(default)]
+    pub since: Seq,
 }
 
 impl From<&OpenSocket> for SocketSession {
@@ -35,6 +38,7 @@ impl From<&OpenSocket> for SocketSession {
             user_id: open.user_id,
             device_id: open.device_id,
             expires_at: open.expires_at,
+            since: open.after_seq.unwrap_or(Seq::ZERO),
         }
     }
 }
@@ -50,7 +54,18 @@ pub struct Outcome {
     pub close: Option<CloseCode>,
 }
 
-/// A new socket's first frames: `auth_ack`, then the events after the one it asked for.
+/// A socket that may be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// To be kept with it.
+    pub session: SocketSession,
+    /// `auth_ack`.
+    pub hello: ServerFrame,
+    /// The events after the one it asked for.
+    pub replay: Vec<ServerFrame>,
+}
+
+/// Opens a socket.
 ///
 /// # Errors
 /// `not_found` for those who are not members: the upgrade is then refused.
@@ -58,14 +73,21 @@ pub fn open<S: Sql>(
     service: &mut ConversationService<S>,
     open: &OpenSocket,
     now: Timestamp,
-) -> Result<Vec<ServerFrame>, ServiceError> {
+) -> Result<Opened, ServiceError> {
     let (_, head) = service.position(open.user_id)?;
     let hello = AuthAck::new(open.user_id, open.device_id, now, Some(head));
-    let mut frames = vec![ServerFrame::AuthAck(hello)];
-    if let Some(after) = open.after_seq {
-        frames.extend(replay(service, open.user_id, after)?);
-    }
-    Ok(frames)
+    let replay = match open.after_seq {
+        Some(after) => replay(service, open.user_id, after)?,
+        None => Vec::new(),
+    };
+    Ok(Opened {
+        session: SocketSession {
+            since: open.after_seq.unwrap_or(head),
+            ..SocketSession::from(open)
+        },
+        hello: ServerFrame::AuthAck(hello),
+        replay,
+    })
 }
 
 /// The events after `after`, and where they are too many a `sync_gap` for the rest.
@@ -282,6 +304,16 @@ fn refused(error: ServiceError, client_msg_id: Option<ClientMessageId>) -> Outco
         effects,
         ..told(bad.into())
     }
+}
+
+/// What a client is told whose frame was refused by its user object.
+#[must_use]
+pub fn refusal(problem: Problem) -> ServerFrame {
+    BadFrame {
+        problem,
+        client_msg_id: None,
+    }
+    .into()
 }
 
 /// What a client that broke the protocol is told before its socket closes.

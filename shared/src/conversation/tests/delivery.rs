@@ -1,6 +1,7 @@
 //! Deliveries to the members' user objects: nothing is lost, whatever fails or dies.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::World;
@@ -249,6 +250,34 @@ fn a_long_absence_is_caught_up_in_bounded_steps() {
         (inboxes.head(&world, 0), inboxes.head(&world, 1)),
         (450, 450)
     );
+}
+
+#[test]
+fn members_who_lack_the_same_are_given_the_same_and_a_sender_its_own() {
+    let mut world = World::group();
+    Inboxes::default().settle(&mut world);
+    world.send(0, "hello");
+    let mut round = Round::default();
+    let mut news = BTreeMap::new();
+    while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+        news.insert(delivery.user_id, delivery.news);
+    }
+    let of = |user: usize| &news[&world.users[user]];
+    assert!(Rc::ptr_eq(of(1), of(2)));
+    let named = |user: usize| of(user).events[0].as_message().unwrap().client_msg_id;
+    assert!(named(0).is_some() && named(1).is_none());
+    world.send(1, "while these are under way");
+    for user in 0..3 {
+        world.service.delivery_failed(world.users[user], world.now);
+    }
+    world.now = world.now + Duration::from_secs(1);
+    while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+        assert_eq!(
+            delivery.news.events.len(),
+            2,
+            "what was read does not outlive the head"
+        );
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,8 @@
 
 mod delivery;
 mod log;
+mod many;
+mod outbox;
 mod receipts;
 mod sockets;
 mod typing;

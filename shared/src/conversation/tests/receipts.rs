@@ -6,11 +6,10 @@ use std::time::Duration;
 use super::{World, told};
 use crate::conversation::call::{CountUnread, GetMessageInfo, MarkPosition, MemberPosition};
 use crate::conversation::deliver::Round;
-use crate::conversation::outbox::MarkKind;
 use crate::conversation::schema::{COMPONENT, MIGRATIONS};
 use crate::conversation::service::{Effects, MemberSignal};
 use crate::entropy::SeededEntropy;
-use crate::ids::{DeviceId, MessageId, UserId};
+use crate::ids::{MessageId, UserId};
 use crate::limits;
 use crate::params;
 use crate::protocol::frame::{Receipt, ServerFrame};
@@ -23,7 +22,7 @@ use crate::sql::native::NativeSql;
 use crate::user::call::Delivered;
 use proptest::prelude::*;
 
-fn position(delivered: u64, read: u64) -> MemberPosition {
+pub(super) fn position(delivered: u64, read: u64) -> MemberPosition {
     MemberPosition {
         delivered_seq: Seq::new(delivered),
         read_seq: Seq::new(read),
@@ -41,7 +40,7 @@ fn mark_as(world: &mut World, user: usize, position: MemberPosition) -> Effects 
     effects
 }
 
-fn mark(world: &mut World, user: usize, delivered: u64, read: u64) -> Effects {
+pub(super) fn mark(world: &mut World, user: usize, delivered: u64, read: u64) -> Effects {
     mark_as(world, user, position(delivered, read))
 }
 
@@ -63,7 +62,7 @@ fn receipts(world: &World, effects: &Effects) -> Vec<(usize, char, u64, MessageI
         .collect()
 }
 
-fn receipt(frame: &ServerFrame) -> (char, Receipt) {
+pub(super) fn receipt(frame: &ServerFrame) -> (char, Receipt) {
     match frame {
         ServerFrame::DeliveryReceipt(receipt) => ('d', *receipt),
         ServerFrame::ReadReceipt(receipt) => ('r', *receipt),
@@ -310,89 +309,6 @@ fn a_crash_forgets_positions_and_the_next_delivery_teaches_them_again() {
         .delivered(world.users[1], &reply, world.now)
         .unwrap();
     assert_eq!(info(&mut world, 0, sent).read_by.len(), 1);
-}
-
-#[test]
-fn a_burst_of_receipts_is_one_signal_under_way_and_the_newest_after_it() {
-    let mut world = World::direct();
-    for _ in 0..50 {
-        world.send(0, "hello");
-    }
-    let (author, now) = (world.users[0], world.now);
-    let mut handed_over = Vec::new();
-    for seq in 1..=50 {
-        for signal in mark(&mut world, 1, seq, seq).signals {
-            handed_over.extend(world.service.signal_due(signal, now));
-        }
-    }
-    assert_eq!(handed_over.len(), 1);
-    let waited = world.service.signalled(author, Some(true), now).unwrap();
-    let waited: Vec<_> = waited
-        .iter()
-        .map(|frame| (receipt(frame).0, receipt(frame).1.up_to_seq.get()))
-        .collect();
-    assert_eq!(waited, [('r', 50), ('d', 50)]);
-    assert_eq!(world.service.signalled(author, Some(true), now), None);
-}
-
-#[test]
-fn a_user_object_without_devices_is_left_alone_for_a_while() {
-    let mut world = World::direct();
-    let to = world.users[0];
-    let signal = || MemberSignal {
-        to,
-        frame: ServerFrame::Pong,
-    };
-    assert!(world.service.signal_due(signal(), world.now).is_some());
-    assert_eq!(world.service.signalled(to, Some(false), world.now), None);
-    assert_eq!(world.service.signal_due(signal(), world.now), None);
-    mark(&mut world, 0, 0, 0);
-    assert!(
-        world.service.signal_due(signal(), world.now).is_some(),
-        "it was heard of"
-    );
-    world.service.signalled(to, Some(false), world.now);
-    world.now = world.now + Duration::from_secs(30);
-    assert!(world.service.signal_due(signal(), world.now).is_some());
-}
-
-#[test]
-fn a_mark_waits_for_the_event_that_it_speaks_of_and_the_newest_wins() {
-    let mut world = World::direct();
-    let (user_id, now) = (world.users[1], world.now);
-    let device_id = DeviceId::random(&world.entropy);
-    for _ in 0..3 {
-        world.send(0, "hello");
-    }
-    for seq in 1..=3 {
-        world
-            .service
-            .outbox
-            .mark(user_id, device_id, MarkKind::Read, Seq::new(seq));
-    }
-    assert_eq!(world.service.next_mark(), None, "not delivered yet");
-    let mut round = Round::default();
-    while world
-        .service
-        .next_delivery(&mut round, now)
-        .unwrap()
-        .is_some()
-    {}
-    let reply = Delivered {
-        head_seq: Seq::new(3),
-        position: position(0, 0),
-        online: true,
-    };
-    assert!(world.service.delivered(user_id, &reply, now).unwrap().marks);
-    let due = world.service.next_mark().unwrap();
-    assert_eq!(due.read().up_to_seq, Seq::new(3));
-    world
-        .service
-        .outbox
-        .mark(user_id, device_id, MarkKind::Read, Seq::new(3));
-    assert_eq!(world.service.next_mark(), None, "one at a time");
-    world.service.marked(&due);
-    assert!(world.service.next_mark().is_some());
 }
 
 #[test]
