@@ -1,7 +1,7 @@
 //! Calls that objects make to objects.
 
 use js_sys::JsString;
-use parlance_shared::ids::UserId;
+use parlance_shared::ids::{DeviceId, UserId};
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::user::call::{Delivered, UserObject};
 use worker::Env;
@@ -21,10 +21,10 @@ pub async fn user<C: Call<UserObject>>(
 }
 
 /// News from a conversation, written once for all the users who get the same: what differs is the
-/// recipient's id alone.
+/// recipient's id, and which of its devices have it from the conversation.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    after_id: JsString,
+    alike: JsString,
 }
 
 impl Delivery {
@@ -33,17 +33,24 @@ impl Delivery {
     #[must_use]
     pub fn new(conversation: &str, events: &str) -> Self {
         Self {
-            after_id: JsString::from(after_id(conversation, events)),
+            alike: JsString::from(alike(conversation, events)),
         }
     }
 
-    /// Hands it to a user.
+    /// Hands it to a user, whose `attached` devices have it already.
     ///
     /// # Errors
     /// See [`CallFailure`].
-    pub async fn to(&self, env: &Env, id: UserId) -> Result<Delivered, CallFailure> {
+    pub async fn to(
+        &self,
+        env: &Env,
+        id: UserId,
+        attached: &[DeviceId],
+    ) -> Result<Delivered, CallFailure> {
         // Joined in JavaScript, which does not copy the events to do so.
-        let body = JsString::from(up_to_id(id)).concat(&self.after_id);
+        let body = JsString::from(up_to_id(id))
+            .concat(&self.alike)
+            .concat(&JsString::from(devices(attached)));
         let name = UserObject::object_name(&id);
         let answer = stub::call_raw(env, UserObject::BINDING, &name, &body).await?;
         stub::read_answer(&answer)
@@ -54,8 +61,17 @@ fn up_to_id(id: UserId) -> String {
     format!(r#"{{"deliver":{{"user_id":"{id}""#)
 }
 
-fn after_id(conversation: &str, events: &str) -> String {
-    format!(r#","conversation":{conversation},"events":{events}}}}}"#)
+fn alike(conversation: &str, events: &str) -> String {
+    format!(r#","conversation":{conversation},"events":{events}"#)
+}
+
+fn devices(attached: &[DeviceId]) -> String {
+    if attached.is_empty() {
+        return "}}".to_owned();
+    }
+    // An id needs no escaping.
+    let ids: Vec<_> = attached.iter().map(|id| format!(r#""{id}""#)).collect();
+    format!(r#","attached_devices":[{}]}}}}"#, ids.join(","))
 }
 
 #[cfg(test)]
@@ -78,15 +94,19 @@ mod tests {
             member_count: 2,
             created_at: Timestamp::from_millis(0),
         };
-        let request = UserRequest::from(Deliver {
-            user_id: id,
-            conversation: conversation.clone(),
-            events: Vec::new(),
-        });
-        let conversation = serde_json::to_string(&conversation).unwrap();
-        assert_eq!(
-            up_to_id(id) + &after_id(&conversation, "[]"),
-            serde_json::to_string(&request).unwrap()
-        );
+        let device = "00000000-0000-4000-8000-000000000003".parse().unwrap();
+        for attached_devices in [Vec::new(), vec![device], vec![device, device]] {
+            let request = UserRequest::from(Deliver {
+                user_id: id,
+                conversation: conversation.clone(),
+                events: Vec::new(),
+                attached_devices: attached_devices.clone(),
+            });
+            let conversation = serde_json::to_string(&conversation).unwrap();
+            assert_eq!(
+                up_to_id(id) + &alike(&conversation, "[]") + &devices(&attached_devices),
+                serde_json::to_string(&request).unwrap()
+            );
+        }
     }
 }

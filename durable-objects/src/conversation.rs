@@ -5,49 +5,45 @@
 //! until what was written before is on disk. Named by the conversation's id.
 //!
 //! Takes, as `POST` with a `ConversationRequest` in JSON: `create`, `get_conversation`,
-//! `list_members`, `send`, `list_messages`, `list_events`. Answers 200 with an `Answer` (the
-//! reply, or the problem to tell the client) and 400 to a body that is no such request.
+//! `list_members`, `send`, `send_many`, `list_messages`, `list_events`, `mark_position`,
+//! `count_unread`, `get_message_info`, `signal_typing`. Answers 200 with an `Answer` (the reply, or
+//! the problem to tell the client) and 400 to a body that is no such request.
 //! Takes upgrades with an `OpenSocket` in the header [`SOCKET_HEADER`]: answers 101, or 200 with
 //! an `Answer` that holds the problem.
 //!
-//! Its alarm goes off some seconds after an event, to see whether every member's user object has
-//! it; see `parlance_shared::conversation::service`.
+//! Its alarm goes off some seconds after an event or a new position of a member, to see whether
+//! every member's user object has it, and to write positions down; see
+//! `parlance_shared::conversation::service`.
 
 // The durable_object macro exports methods that it does not document.
 #![allow(missing_docs)]
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-use std::time::Duration;
+mod attached;
+mod outgoing;
 
-use js_sys::JsString;
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use parlance_shared::conversation::call::{ConversationRequest, OpenSocket, SOCKET_HEADER};
-use parlance_shared::conversation::deliver::Delivery;
 use parlance_shared::conversation::service::{ConversationService, Effects};
-use parlance_shared::conversation::socket::{self, Outcome, SocketSession};
-use parlance_shared::protocol::event::Event;
-use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
-use parlance_shared::protocol::problem::{Code, Problem, ServiceError};
+use parlance_shared::conversation::socket::{self, Outcome};
+use parlance_shared::protocol::frame::CloseCode;
+use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::OBJECT_SCOPE;
-use parlance_shared::time::{Clock, Timestamp};
-use worker::wasm_bindgen_futures::spawn_local;
+use parlance_shared::time::Clock;
 use worker::{
-    Delay, DurableObject, Env, Error, Request, Response, State, WebSocket,
-    WebSocketIncomingMessage, durable_object,
+    DurableObject, Env, Error, Request, Response, State, WebSocket, WebSocketIncomingMessage,
+    durable_object,
 };
 
-use crate::call;
+use self::attached::AttachedSockets;
+use self::outgoing::Deliveries;
 use crate::host::{self, SystemClock, SystemEntropy};
 use crate::sockets::{self, Socket};
 use crate::sql::DurableSql;
-use crate::stub::CallFailure;
 use crate::{alarm, host::HostError};
 
 const OBJECT: &str = "conversation";
-/// Deliveries in flight at once.
-const WAVE: usize = 64;
-/// Waits up to this long are slept through; longer ones are left to the alarm.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// One conversation.
 #[durable_object]
@@ -60,17 +56,8 @@ struct Core {
     state: State,
     env: Env,
     service: RefCell<ConversationService<DurableSql>>,
-    /// The sockets that are attached: a copy of what the runtime keeps, made anew whenever the
-    /// object is constructed.
-    attached: RefCell<Vec<Attached>>,
-    in_flight: Cell<usize>,
-    sleeping: Cell<bool>,
-}
-
-#[derive(Clone)]
-struct Attached {
-    socket: Socket,
-    session: SocketSession,
+    attached: AttachedSockets,
+    deliveries: RefCell<Deliveries>,
 }
 
 impl DurableObject for Conversation {
@@ -78,15 +65,14 @@ impl DurableObject for Conversation {
         if let Err(error) = sockets::answer_pings(&state) {
             host::log_failure(OBJECT, "no_auto_response", &error.to_string());
         }
-        let attached = attached(&state);
+        let attached = AttachedSockets::of(&state);
         let service = ConversationService::new(DurableSql::new(&state), OBJECT_SCOPE);
         let core = Rc::new(Core {
             state,
             env,
             service: RefCell::new(service),
-            attached: RefCell::new(attached),
-            in_flight: Cell::new(0),
-            sleeping: Cell::new(false),
+            attached,
+            deliveries: RefCell::default(),
         });
         // Whether an alarm is set says whether something may be left to deliver. No event comes
         // in before this is known; were it not to be had, the runtime starts the object anew.
@@ -97,7 +83,7 @@ impl DurableObject for Conversation {
                 .service
                 .try_borrow_mut()
                 .map_err(host::busy)?
-                .alarm_is(alarm.is_some());
+                .alarm_is(alarm);
             Ok(())
         });
         Self { core }
@@ -143,7 +129,7 @@ impl DurableObject for Conversation {
         message: WebSocketIncomingMessage,
     ) -> worker::Result<()> {
         let socket = Socket::from(ws);
-        let outcome = match (session(&socket), message) {
+        let outcome = match (attached::session(&socket), message) {
             (Some(session), WebSocketIncomingMessage::String(text)) => socket::on_text(
                 &mut *self.core.service()?,
                 &session,
@@ -171,7 +157,7 @@ impl DurableObject for Conversation {
         _was_clean: bool,
     ) -> worker::Result<()> {
         let socket = Socket::from(ws);
-        self.core.detach(&socket)?;
+        self.core.attached.remove(&socket);
         // Answers the close frame; a socket that is gone without one has nothing to answer.
         let code = u16::try_from(code).unwrap_or(1000);
         let echo = if matches!(code, 1000 | 3000..=4999) {
@@ -191,25 +177,9 @@ impl DurableObject for Conversation {
     }
 
     async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
-        self.core.detach(&Socket::from(ws))
+        self.core.attached.remove(&Socket::from(ws));
+        Ok(())
     }
-}
-
-/// Whom a socket speaks for, as it was kept with it.
-fn session(socket: &Socket) -> Option<SocketSession> {
-    let kept = socket.attachment().ok()??;
-    serde_json::from_str(&kept).ok()
-}
-
-fn attached(state: &State) -> Vec<Attached> {
-    let sockets = sockets::all(state).unwrap_or_else(|error| {
-        host::log_failure(OBJECT, "sockets_not_listed", &error.to_string());
-        Vec::new()
-    });
-    sockets
-        .into_iter()
-        .filter_map(|socket| session(&socket).map(|session| Attached { socket, session }))
-        .collect()
 }
 
 impl Core {
@@ -223,12 +193,11 @@ impl Core {
             return Response::error("The header is not one that this version knows.", 400);
         };
         let now = SystemClock.now();
-        let frames = match socket::open(&mut *self.service()?, &open, now) {
-            Ok(frames) => frames,
+        let opened = match socket::open(&mut *self.service()?, &open, now) {
+            Ok(opened) => opened,
             Err(error) => return Ok(host::answer(OBJECT, Err(error))),
         };
-        let session = SocketSession::from(&open);
-        let kept = serde_json::to_string(&session)?;
+        let kept = serde_json::to_string(&opened.session)?;
         let tags = [
             format!("u:{}", open.user_id),
             format!("d:{}", open.device_id),
@@ -242,27 +211,12 @@ impl Core {
                 return Ok(host::answer(OBJECT, Err(ServiceError::Refused(busy))));
             }
         };
-        for frame in &frames {
-            tell(&accepted.socket, &JsString::from(frame.to_text()));
-        }
-        self.attached
-            .try_borrow_mut()
-            .map_err(host::busy)?
-            .push(Attached {
-                socket: accepted.socket,
-                session,
-            });
+        self.attached.add(accepted.socket.clone(), opened.session);
+        self.attached.tell(&accepted.socket, &[opened.hello]);
+        self.attached.tell(&accepted.socket, &opened.replay);
         // The members' deliveries may have been cut off by a crash: any event takes them up.
         self.deliver();
         Ok(accepted.response)
-    }
-
-    fn detach(&self, socket: &Socket) -> worker::Result<()> {
-        self.attached
-            .try_borrow_mut()
-            .map_err(host::busy)?
-            .retain(|attached| attached.socket != *socket);
-        Ok(())
     }
 
     /// Sets the alarm that was asked for. It is called in the same turn as the write that it
@@ -276,134 +230,27 @@ impl Core {
 
     /// Answers a frame, then does what came of it.
     fn finish(self: &Rc<Self>, socket: &Socket, outcome: Outcome) {
-        if let Some(failure) = &outcome.failure {
-            host::log_failure(OBJECT, "storage_failed", &failure.to_string());
-        }
-        for reply in &outcome.replies {
-            tell(socket, &JsString::from(reply.to_text()));
-        }
+        self.attached.tell(socket, &outcome.replies);
         self.carry_out(outcome.effects);
         if let Some(code) = outcome.close {
-            self.dismiss(socket, code);
-        }
-    }
-
-    /// Tells a client why, and closes its socket.
-    fn dismiss(&self, socket: &Socket, code: CloseCode) {
-        tell(socket, &JsString::from(socket::farewell(code).to_text()));
-        if let Err(error) = socket.close(code.code(), "") {
-            host::log_failure(OBJECT, "socket_not_closed", &error.to_string());
-        }
-        if let Err(error) = self.detach(socket) {
-            host::log_failure(OBJECT, "socket_not_detached", &error.to_string());
+            self.attached.dismiss(socket, code);
         }
     }
 
     fn carry_out(self: &Rc<Self>, effects: Effects) {
-        for event in effects.broadcast {
-            self.broadcast(event);
+        if let Some(failure) = &effects.failure {
+            host::log_failure(OBJECT, "storage_failed", &failure.to_string());
         }
+        if !effects.broadcast.is_empty() {
+            self.attached
+                .broadcast(&effects.broadcast, SystemClock.now());
+        }
+        self.signal(effects.signals);
         if effects.deliver {
             self.deliver();
         }
-    }
-
-    /// Sends an event to every socket. It is written once for the sender and once for all others.
-    fn broadcast(&self, event: Event) {
-        let attached = match self.attached.try_borrow() {
-            Ok(attached) => attached.clone(),
-            Err(error) => {
-                return host::log_failure(OBJECT, "not_broadcast", &error.to_string());
-            }
-        };
-        if attached.is_empty() {
-            return;
-        }
-        let now = SystemClock.now();
-        let sender = event.as_message().map(|message| message.sender_id);
-        let has_sender = attached
-            .iter()
-            .any(|one| Some(one.session.user_id) == sender);
-        let own = has_sender.then(|| JsString::from(ServerFrame::Event(event.clone()).to_text()));
-        let others = JsString::from(ServerFrame::Event(event.seen_by_others()).to_text());
-        for Attached { socket, session } in attached {
-            if session.expires_at <= now {
-                self.dismiss(&socket, CloseCode::TokenExpired);
-                continue;
-            }
-            let is_own = Some(session.user_id) == sender;
-            tell(&socket, own.as_ref().filter(|_| is_own).unwrap_or(&others));
+        if effects.marks {
+            self.mark();
         }
     }
-
-    /// Starts the deliveries that are due, as many as may be in flight at once.
-    fn deliver(self: &Rc<Self>) {
-        let now = SystemClock.now();
-        while self.in_flight.get() < WAVE {
-            let next = match self.service.try_borrow_mut() {
-                Ok(mut service) => service.next_delivery(now),
-                Err(error) => {
-                    return host::log_failure(OBJECT, "not_delivered", &error.to_string());
-                }
-            };
-            match next {
-                Ok(Some(delivery)) => {
-                    self.in_flight.set(self.in_flight.get() + 1);
-                    spawn_local(Rc::clone(self).hand_over(delivery));
-                }
-                Ok(None) => break,
-                // Its lane waits; the others go on.
-                Err(error) => {
-                    host::log_failure(OBJECT, "delivery_not_read", &error.to_string());
-                }
-            }
-        }
-        self.sleep_until_due(now);
-    }
-
-    async fn hand_over(self: Rc<Self>, delivery: Delivery) {
-        let user_id = delivery.user_id;
-        let outcome = call::user(&self.env, user_id, delivery.call).await;
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
-        let now = SystemClock.now();
-        match self.service.try_borrow_mut() {
-            Ok(mut service) => match outcome {
-                Ok(delivered) => service.delivered(user_id, delivered.head_seq, now),
-                Err(CallFailure::Refused(problem)) if problem.code == Code::NotFound => {
-                    service.undeliverable(user_id, now);
-                }
-                Err(failure) => {
-                    service.delivery_failed(user_id, now);
-                    host::log_failure(OBJECT, "delivery_failed", &failure.to_string());
-                }
-            },
-            Err(error) => host::log_failure(OBJECT, "delivery_forgotten", &error.to_string()),
-        }
-        self.deliver();
-    }
-
-    /// Comes back when the next delivery is due, where that is soon.
-    fn sleep_until_due(self: &Rc<Self>, now: Timestamp) {
-        let Ok(service) = self.service.try_borrow() else {
-            return;
-        };
-        let Some(wait) = service.next_delivery_at().map(|at| at.since(now)) else {
-            return;
-        };
-        if wait > LONGEST_SLEEP || self.sleeping.replace(true) {
-            return;
-        }
-        let core = Rc::clone(self);
-        spawn_local(async move {
-            Delay::from(wait.max(Duration::from_millis(1))).await;
-            core.sleeping.set(false);
-            core.deliver();
-        });
-    }
-}
-
-/// Sends a frame. A socket that has closed meanwhile needs none: its client comes back and asks
-/// for what it lacks.
-fn tell(socket: &Socket, frame: &JsString) {
-    let _ = socket.send(frame);
 }

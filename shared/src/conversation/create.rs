@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::call::{Create, CreateKind, Created};
 use super::lanes::{Lanes, Progress};
 use super::policy::{Member, require_member};
+use super::positions::Positions;
+use super::receipts::Recent;
 use super::service::{ConversationService, Effects, State};
 use super::store::{MembersBody, Meta, NewEvent, NewEventKind};
 use crate::limits;
@@ -106,11 +108,14 @@ impl<S: Sql> ConversationService<S> {
             head,
             last_at: now,
             saved: Progress::default(),
+            positions: Positions::default(),
+            recent: Recent::after(head),
         });
         let effects = Effects {
             broadcast: first.map(Event::MemberAdded).into_iter().collect(),
             alarm: self.arm(now),
             deliver: true,
+            ..Effects::default()
         };
         Ok((Created { created: true }, effects))
     }

@@ -1,14 +1,20 @@
 //! Handing events to the members' user objects: what is in each delivery, and how far all of
 //! them have come. When a delivery is due is the business of [`super::lanes`].
+//!
+//! Members mostly lack the same events. These are read once for all of them ([`Round`]), and the
+//! runtime can write them once for all who were given the same [`News`].
+
+use std::rc::Rc;
 
 use super::lanes::Due;
 use super::service::{ConversationService, Effects, RECOVERY_DELAY, State};
-use crate::ids::UserId;
+use crate::ids::{DeviceId, UserId};
 use crate::protocol::conversation::ConversationType;
+use crate::protocol::event::Event;
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
-use crate::user::call::{ConversationSummary, Deliver};
+use crate::user::call::{ConversationSummary, Deliver, Delivered};
 
 /// After how many events delivered to all the position is written down. Going on from an older
 /// one repeats at most this many events, which user objects ignore.
@@ -18,13 +24,59 @@ const DELIVERY_EVENTS: u32 = 200;
 /// Bytes of stored bodies in one delivery.
 const DELIVERY_BYTES: usize = 512 * 1024;
 
+/// What a delivery holds, but for whom it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The conversation as it is now.
+    pub conversation: ConversationSummary,
+    /// The events, as their receiver sees them.
+    pub events: Vec<Event>,
+}
+
+impl News {
+    /// Whether `user_id` sent one of the messages.
+    fn is_by(&self, user_id: UserId) -> bool {
+        self.events
+            .iter()
+            .filter_map(Event::as_message)
+            .any(|message| message.sender_id == user_id)
+    }
+}
+
 /// A delivery to a member's user object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// To whom.
     pub user_id: UserId,
-    /// The request.
-    pub call: Deliver,
+    /// What.
+    pub news: Rc<News>,
+}
+
+impl Delivery {
+    /// The request, where `attached_devices` of the member's devices are attached here.
+    #[must_use]
+    pub fn call(&self, attached_devices: Vec<DeviceId>) -> Deliver {
+        Deliver {
+            user_id: self.user_id,
+            conversation: self.news.conversation.clone(),
+            events: self.news.events.clone(),
+            attached_devices,
+        }
+    }
+}
+
+/// The news that were read last, for the next member who lacks the same. Holds up to
+/// half a megabyte of events: let it go when no delivery is due.
+#[derive(Debug, Clone, Default)]
+pub struct Round {
+    last: Option<Read>,
+}
+
+#[derive(Debug, Clone)]
+struct Read {
+    after: Seq,
+    head: Seq,
+    news: Rc<News>,
 }
 
 impl<S: Sql> ConversationService<S> {
@@ -33,59 +85,91 @@ impl<S: Sql> ConversationService<S> {
     ///
     /// # Errors
     /// When storage fails; the lane then waits as after a failed delivery.
-    pub fn next_delivery(&mut self, now: Timestamp) -> Result<Option<Delivery>, SqlError> {
+    pub fn next_delivery(
+        &mut self,
+        round: &mut Round,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, SqlError> {
         let Some(state) = self.load()? else {
             return Ok(None);
         };
         let Some(due) = state.lanes.next_due(now) else {
             return Ok(None);
         };
-        let conversation = summary(state);
-        let delivery = self.read_delivery(due, conversation);
-        if delivery.is_err() {
-            self.delivery_failed(due.user_id, now);
+        match self.read_news(due, round) {
+            Ok(news) => Ok(news.map(|news| Delivery {
+                user_id: due.user_id,
+                news,
+            })),
+            Err(failure) => {
+                self.delivery_failed(due.user_id, now);
+                Err(failure)
+            }
         }
-        delivery.map(Some)
     }
 
-    fn read_delivery(
-        &self,
-        due: Due,
-        conversation: ConversationSummary,
-    ) -> Result<Delivery, SqlError> {
-        let visible_from = self
-            .state
-            .as_ref()
-            .and_then(|state| state.members.get(&due.user_id))
+    fn read_news(&self, due: Due, round: &mut Round) -> Result<Option<Rc<News>>, SqlError> {
+        let Some(state) = &self.state else {
+            return Ok(None);
+        };
+        let visible_from = state
+            .members
+            .get(&due.user_id)
             .map_or(1, |member| member.visible_from.get());
         let before_first = Seq::new(visible_from.saturating_sub(1));
-        let events = self
-            .store()
-            .events_after(
-                conversation.conversation_id,
-                due.after.unwrap_or(before_first).max(before_first),
-                DELIVERY_EVENTS,
-                DELIVERY_BYTES,
-            )?
-            .into_iter()
-            .map(|event| event.seen_by(due.user_id))
-            .collect();
-        Ok(Delivery {
-            user_id: due.user_id,
-            call: Deliver {
-                user_id: due.user_id,
-                conversation,
-                events,
-                attached_devices: Vec::new(),
-            },
-        })
+        let after = due.after.unwrap_or(before_first).max(before_first);
+        let head = state.head;
+        if let Some(read) = &round.last
+            && (read.after, read.head) == (after, head)
+            && !read.news.is_by(due.user_id)
+        {
+            return Ok(Some(Rc::clone(&read.news)));
+        }
+        let conversation = summary(state);
+        let events = self.store().events_after(
+            conversation.conversation_id,
+            after,
+            DELIVERY_EVENTS,
+            DELIVERY_BYTES,
+        )?;
+        let news = Rc::new(News {
+            conversation,
+            events: events
+                .into_iter()
+                .map(|event| event.seen_by(due.user_id))
+                .collect(),
+        });
+        // A sender's own show what no one else may see.
+        if !news.is_by(due.user_id) {
+            round.last = Some(Read {
+                after,
+                head,
+                news: Rc::clone(&news),
+            });
+        }
+        Ok(Some(news))
     }
 
-    /// The member's user object has everything up to `head_seq`.
-    pub fn delivered(&mut self, user_id: UserId, head_seq: Seq, now: Timestamp) {
+    /// The member's user object has answered a delivery: what it has, how far its user has come,
+    /// and whether a device is connected.
+    ///
+    /// # Errors
+    /// When storage fails: the user's position is then learned another time.
+    pub fn delivered(
+        &mut self,
+        user_id: UserId,
+        reply: &Delivered,
+        now: Timestamp,
+    ) -> Result<Effects, SqlError> {
         if let Some(state) = &mut self.state {
-            state.lanes.taken(user_id, head_seq, now);
+            state.lanes.taken(user_id, reply.head_seq, now);
         }
+        self.outbox.is_online(user_id, reply.online, now);
+        let effects = self.advance(user_id, &reply.position, now)?;
+        Ok(Effects {
+            marks: true,
+            ..effects
+        })
     }
 
     /// The member's user object did not take the delivery.
@@ -110,8 +194,8 @@ impl<S: Sql> ConversationService<S> {
             .and_then(|state| state.lanes.next_wait())
     }
 
-    /// The alarm has gone off: writes down how far the deliveries have come, and sets it again
-    /// where something is left.
+    /// The alarm has gone off: writes down how far the deliveries and the members have come, and
+    /// sets it again where something is left to deliver.
     ///
     /// # Errors
     /// When storage fails: the runtime then lets the alarm go off again.
@@ -119,12 +203,12 @@ impl<S: Sql> ConversationService<S> {
         // Until this has been answered, something may be left. Where memory was made under the
         // belief that no alarm was set (one that is just going off does not show), it is wrong
         // about what has been delivered.
-        if !self.alarm_set {
+        if self.alarm_at.is_none() {
             self.state = None;
         }
-        self.alarm_set = true;
+        self.alarm_at = Some(now);
         let Some(state) = self.load()? else {
-            self.alarm_set = false;
+            self.alarm_at = None;
             return Ok(Effects::default());
         };
         let dry = state.lanes.is_dry();
@@ -133,22 +217,34 @@ impl<S: Sql> ConversationService<S> {
             (Some(before), Some(after)) => after.distance_from(before) >= PROGRESS_STEP,
             (before, after) => before != after,
         };
-        if is_step || progress.lagging != state.saved.lagging {
+        let has_progress = is_step || progress.lagging != state.saved.lagging;
+        let places = state.positions.unwritten();
+        if has_progress || !places.is_empty() {
             let store = self.store();
             transact(&self.sql, || {
-                store.save_progress(progress.delivered, &progress.lagging)
+                if has_progress {
+                    store.save_progress(progress.delivered, &progress.lagging)?;
+                }
+                for (user_id, place) in &places {
+                    store.save_place(user_id, place)?;
+                }
+                Ok::<_, SqlError>(())
             })?;
             if let Some(state) = &mut self.state {
-                state.saved = progress;
+                state.positions.written();
+                if has_progress {
+                    state.saved = progress;
+                }
             }
         }
         if dry {
-            self.alarm_set = false;
+            self.alarm_at = None;
             return Ok(Effects::default());
         }
         let next = self.next_delivery_at().unwrap_or(now);
+        self.alarm_at = Some(next.max(now + RECOVERY_DELAY));
         Ok(Effects {
-            alarm: Some(next.max(now + RECOVERY_DELAY)),
+            alarm: self.alarm_at,
             deliver: true,
             ..Effects::default()
         })

@@ -179,6 +179,15 @@ impl Lanes {
         }
     }
 
+    /// Whether the member's user object may be asked about the event `seq`: it has taken it, or
+    /// does not answer, which it can then say itself.
+    #[must_use]
+    pub fn may_know(&self, user_id: UserId, seq: Seq) -> bool {
+        self.lanes
+            .get(&user_id)
+            .is_none_or(|lane| lane.failures > 0 || lane.taken.is_some_and(|taken| taken >= seq))
+    }
+
     /// Whether everyone has taken everything.
     #[must_use]
     pub fn is_dry(&self) -> bool {

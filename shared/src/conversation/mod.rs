@@ -7,14 +7,19 @@ pub mod call;
 mod create;
 pub mod deliver;
 pub mod lanes;
+pub mod outbox;
 pub mod policy;
+mod position_store;
+pub mod positions;
 mod read;
+mod receipts;
 pub mod rows;
 pub mod schema;
 mod send;
 pub mod service;
 pub mod socket;
 pub mod store;
+mod typing;
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,17 @@
 //! What a member can read of a conversation. Nothing here writes.
 
-use super::call::{GetConversation, ListEvents, ListMembers, ListMessages};
+use super::call::{
+    CountUnread, GetConversation, GetMessageInfo, ListEvents, ListMembers, ListMessages,
+};
+use super::positions::Reached;
 use super::service::ConversationService;
 use crate::ids::{ConversationId, UserId};
 use crate::limits;
 use crate::page;
 use crate::protocol::conversation::{ConversationType, ConversationView, MemberPage, MemberView};
 use crate::protocol::event::{Event, EventPage};
-use crate::protocol::message::MessagePage;
-use crate::protocol::problem::ServiceError;
+use crate::protocol::message::{MessageInfo, MessagePage, SeenBy};
+use crate::protocol::problem::{Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 
@@ -121,6 +124,63 @@ impl<S: Sql> ConversationService<S> {
     /// `not_found` for those who are not members.
     pub fn list_events(&mut self, call: ListEvents) -> Result<EventPage, ServiceError> {
         self.events_for(call.actor, call.after_seq, call.limit, limits::PAGE_BYTES)
+    }
+
+    /// How many messages of others the caller has not read.
+    ///
+    /// # Errors
+    /// `not_found` for those who are not members.
+    pub fn count_unread(&mut self, call: CountUnread) -> Result<u64, ServiceError> {
+        let (_, member) = self.as_member(call.actor)?;
+        let before_first = Seq::new(member.visible_from.get().saturating_sub(1));
+        let after = call.after_seq.max(before_first);
+        Ok(self
+            .store()
+            .count_of_others(&call.actor, after, call.up_to_seq)?)
+    }
+
+    /// Who has received and read a message, among those who may see it. Of reading only those
+    /// learn, and is told of those, who send read receipts.
+    ///
+    /// # Errors
+    /// `not_found` for those who are not members, and for a message that the caller may not see.
+    pub fn message_info(&mut self, call: GetMessageInfo) -> Result<MessageInfo, ServiceError> {
+        let (_, member) = self.as_member(call.actor)?;
+        let store = self.store();
+        let seq = store
+            .find_message(&call.message_id, member.visible_from)?
+            .ok_or_else(|| Problem::not_found("message"))?;
+        let sender_id = store.sender_of(seq)?;
+        let (state, _) = self.as_member(call.actor)?;
+        let mut info = MessageInfo {
+            message_id: call.message_id,
+            seq,
+            read_by: Vec::new(),
+            delivered_to: Vec::new(),
+            pending: Vec::new(),
+        };
+        let learns_of_reading = state.positions.of(call.actor).read_receipts;
+        for member in state.members.values() {
+            if Some(member.user_id) == sender_id || member.visible_from > seq {
+                continue;
+            }
+            let user_id = member.user_id;
+            let place = state.positions.of(user_id);
+            let covers = |reached: Reached| {
+                (reached.seq >= seq).then_some(SeenBy {
+                    user_id,
+                    at: reached.at,
+                })
+            };
+            match covers(place.delivered) {
+                Some(seen) => info.delivered_to.push(seen),
+                None => info.pending.push(user_id),
+            }
+            if learns_of_reading && place.read_receipts {
+                info.read_by.extend(covers(place.read));
+            }
+        }
+        Ok(info)
     }
 
     /// As [`Self::list_events`], with a bound of bytes.

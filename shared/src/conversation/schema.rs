@@ -10,7 +10,22 @@ use crate::sql::migrations::Migration;
 pub const COMPONENT: &str = "conversation";
 
 /// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS];
+
+/// How far each member has come, written behind (see `positions`). A time is of when the
+/// conversation learned of the position beside it.
+const POSITIONS: Migration = Migration {
+    version: 2,
+    statements: &[
+        "ALTER TABLE member ADD COLUMN delivered_seq INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE member ADD COLUMN delivered_at INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE member ADD COLUMN read_seq INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE member ADD COLUMN read_at INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE member ADD COLUMN read_receipts INTEGER NOT NULL DEFAULT 1",
+    ],
+};
+
+const FIRST: Migration = Migration {
     version: 1,
     statements: &[
         // delivered_seq: up to where every member without a row in lane has taken everything;
@@ -58,4 +73,4 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (scope, user_id)
         ) WITHOUT ROWID",
     ],
-}];
+};

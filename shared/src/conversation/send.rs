@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::call::SendMany;
 use super::policy::Member;
 use super::service::{ConversationService, Effects};
 use super::store::{MessageBody, Meta, NewEvent, NewEventKind};
 use crate::entropy::Entropy;
 use crate::ids::{MessageId, UserId};
+use crate::object::Answer;
 use crate::protocol::event::Event;
 use crate::protocol::message::{ContentType, Message, MessageAck, MessageStatus, NewMessage};
 use crate::protocol::problem::{Problem, ServiceError};
@@ -89,6 +91,7 @@ impl<S: Sql> ConversationService<S> {
             state.head = seq;
             state.last_at = created_at;
             state.lanes.advance(seq, now);
+            state.recent.sent(actor, seq, message_id);
         }
         let event = Event::NewMessage(Message {
             conversation_id,
@@ -108,8 +111,45 @@ impl<S: Sql> ConversationService<S> {
             broadcast: vec![event],
             alarm: self.arm(now),
             deliver: true,
+            ..Effects::default()
         };
         Ok((ack, effects))
+    }
+}
+
+impl<S: Sql> ConversationService<S> {
+    /// Sends several messages of one sender, in order, each with an answer of its own. Where one
+    /// is refused the others go on; where storage fails, it ends there: that one and those after
+    /// it are told `internal`, and can be sent again.
+    pub fn send_many(
+        &mut self,
+        call: SendMany,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> (Vec<Answer<MessageAck>>, Effects) {
+        let mut effects = Effects::default();
+        let mut answers = Vec::with_capacity(call.messages.len());
+        for message in call.messages {
+            if effects.failure.is_some() {
+                answers.push(Answer::Problem(Problem::internal()));
+                continue;
+            }
+            match self.send(call.actor, message, now, entropy) {
+                Ok((ack, more)) => {
+                    answers.push(Answer::Ok(ack));
+                    effects.broadcast.extend(more.broadcast);
+                    effects.alarm = effects.alarm.or(more.alarm);
+                    effects.deliver |= more.deliver;
+                }
+                Err(error) => {
+                    if let ServiceError::Storage(failure) = &error {
+                        effects.failure = Some(failure.clone());
+                    }
+                    answers.push(Answer::Problem(error.into_problem()));
+                }
+            }
+        }
+        (answers, effects)
     }
 }
 

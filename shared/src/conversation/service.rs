@@ -6,7 +6,9 @@
 //! - An event stored while no alarm is set sets one, in the same commit. So as long as some
 //!   member may have something to take, an alarm is set, and an object that dies goes on from
 //!   there. An alarm that finds nothing left lets it be: no alarm means that all is delivered.
-//! - Memory holds nothing that storage does not: it may be lost at any moment.
+//! - Memory holds nothing of the log that storage does not, and may be lost at any moment. What it
+//!   does hold beyond it (members' positions not written yet, see `positions`; who is writing) is
+//!   learned again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,11 +17,16 @@ use serde::Serialize;
 
 use super::call::ConversationRequest;
 use super::lanes::{Lanes, Progress};
+use super::outbox::Outbox;
 use super::policy::{Member, require_member};
+use super::positions::Positions;
+use super::receipts::Recent;
 use super::store::{Meta, Store};
+use super::typing::Typing;
 use crate::entropy::Entropy;
 use crate::ids::UserId;
 use crate::protocol::event::Event;
+use crate::protocol::frame::ServerFrame;
 use crate::protocol::problem::{Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError};
@@ -28,6 +35,7 @@ use crate::time::Timestamp;
 /// How long after an event the alarm looks whether everyone has taken it. Shorter than the ten
 /// seconds after which an idle object is evicted, so that the lanes are still in memory.
 pub const RECOVERY_DELAY: Duration = Duration::from_secs(5);
+
 /// What the runtime does after the commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Effects {
@@ -37,6 +45,22 @@ pub struct Effects {
     pub alarm: Option<Timestamp>,
     /// There may be deliveries due.
     pub deliver: bool,
+    /// What members who are connected are shown, and those who are not never hear of: on their
+    /// sockets here, and by their user objects (see [`ConversationService::signals_due`]).
+    pub signals: Vec<MemberSignal>,
+    /// There may be marks due (see [`ConversationService::next_mark`]).
+    pub marks: bool,
+    /// A failure of storage, for the log; whom it concerns has been told `internal`.
+    pub failure: Option<SqlError>,
+}
+
+/// A frame for one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberSignal {
+    /// For whom.
+    pub to: UserId,
+    /// What.
+    pub frame: ServerFrame,
 }
 
 /// The conversation as it is in memory.
@@ -51,15 +75,22 @@ pub(super) struct State {
     /// What was last written down of the lanes.
     pub saved: Progress,
     pub lanes: Lanes,
+    /// How far the members have come.
+    pub positions: Positions,
+    /// Who wrote what last.
+    pub recent: Recent,
 }
 
 /// One conversation.
 #[derive(Debug)]
 pub struct ConversationService<S> {
     pub(super) sql: S,
-    scope: i64,
-    pub(super) alarm_set: bool,
+    pub(super) scope: i64,
+    /// What the alarm is set to.
+    pub(super) alarm_at: Option<Timestamp>,
     pub(super) state: Option<State>,
+    pub(super) typing: Typing,
+    pub(super) outbox: Outbox,
 }
 
 impl<S: Sql> ConversationService<S> {
@@ -69,14 +100,16 @@ impl<S: Sql> ConversationService<S> {
         Self {
             sql,
             scope,
-            alarm_set: false,
+            alarm_at: None,
             state: None,
+            typing: Typing::new(),
+            outbox: Outbox::new(),
         }
     }
 
-    /// Says whether an alarm is set, before anything else is asked.
-    pub const fn alarm_is(&mut self, set: bool) {
-        self.alarm_set = set;
+    /// Says what the alarm is set to, if it is, before anything else is asked.
+    pub const fn alarm_is(&mut self, at: Option<Timestamp>) {
+        self.alarm_at = at;
     }
 
     pub(super) const fn store(&self) -> Store<'_, S> {
@@ -101,15 +134,15 @@ impl<S: Sql> ConversationService<S> {
             return Ok(None);
         };
         let (head, last_at) = store.head()?.unwrap_or((Seq::ZERO, meta.created_at));
-        let members: BTreeMap<_, _> = store
+        let (members, places): (BTreeMap<_, _>, BTreeMap<_, _>) = store
             .members()?
             .into_iter()
-            .map(|member| (member.user_id, member))
-            .collect();
+            .map(|(member, place)| ((member.user_id, member), (member.user_id, place)))
+            .unzip();
         let mut taken: BTreeMap<UserId, Option<Seq>> =
             members.keys().map(|id| (*id, delivered)).collect();
         let lagging = store.lanes()?;
-        if self.alarm_set {
+        if self.alarm_at.is_some() {
             taken.extend(
                 lagging
                     .iter()
@@ -126,6 +159,8 @@ impl<S: Sql> ConversationService<S> {
             head,
             last_at,
             saved: Progress { delivered, lagging },
+            positions: Positions::new(places),
+            recent: Recent::after(head),
         }))
     }
 
@@ -166,21 +201,43 @@ impl<S: Sql> ConversationService<S> {
             ConversationRequest::ListMessages(call) => {
                 Ok((json(&self.list_messages(&call)?)?, quiet))
             }
-            ConversationRequest::SendMany(_)
-            | ConversationRequest::MarkPosition(_)
-            | ConversationRequest::CountUnread(_)
-            | ConversationRequest::GetMessageInfo(_)
-            | ConversationRequest::SignalTyping(_) => {
-                Err(Problem::unavailable("This is being built.").into())
-            }
             ConversationRequest::ListEvents(call) => Ok((json(&self.list_events(call)?)?, quiet)),
+            ConversationRequest::SendMany(call) => {
+                let (reply, effects) = self.send_many(call, now, entropy);
+                Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::MarkPosition(call) => {
+                let effects = self.mark_position(call, now)?;
+                Ok((json(&())?, effects))
+            }
+            ConversationRequest::CountUnread(call) => Ok((json(&self.count_unread(call)?)?, quiet)),
+            ConversationRequest::GetMessageInfo(call) => {
+                Ok((json(&self.message_info(call)?)?, quiet))
+            }
+            ConversationRequest::SignalTyping(call) => {
+                let effects = self.signal_typing(call, now)?;
+                Ok((json(&())?, effects))
+            }
         }
     }
 
     /// Sets the alarm where none is set.
     pub(super) fn arm(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let armed = std::mem::replace(&mut self.alarm_set, true);
-        (!armed).then(|| now + RECOVERY_DELAY)
+        if self.alarm_at.is_some() {
+            return None;
+        }
+        self.alarm_at = Some(now + RECOVERY_DELAY);
+        self.alarm_at
+    }
+
+    /// Sets the alarm where none is set that goes off soon: before an idle object is evicted.
+    pub(super) fn arm_soon(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let by = now + RECOVERY_DELAY;
+        if self.alarm_at.is_some_and(|at| at <= by) {
+            return None;
+        }
+        self.alarm_at = Some(by);
+        self.alarm_at
     }
 }
 

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::call::OpenSocket;
+use super::call::{OpenSocket, SignalTyping};
+use super::outbox::MarkKind;
 use super::service::{ConversationService, Effects};
 use crate::entropy::Entropy;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, UserId};
@@ -14,7 +15,7 @@ use crate::limits;
 use crate::protocol::frame::{AuthAck, BadFrame, ClientFrame, CloseCode, ErrorFrame, ServerFrame};
 use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
-use crate::sql::{Sql, SqlError};
+use crate::sql::Sql;
 use crate::time::Timestamp;
 
 /// Whom a socket speaks for; kept with the socket while the object sleeps.
@@ -26,6 +27,9 @@ pub struct SocketSession {
     pub device_id: DeviceId,
     /// When the token that opened it expires.
     pub expires_at: Timestamp,
+    /// The events after this one come by this socket.
+    #[serde(default)]
+    pub since: Seq,
 }
 
 impl From<&OpenSocket> for SocketSession {
@@ -34,6 +38,7 @@ impl From<&OpenSocket> for SocketSession {
             user_id: open.user_id,
             device_id: open.device_id,
             expires_at: open.expires_at,
+            since: open.after_seq.unwrap_or(Seq::ZERO),
         }
     }
 }
@@ -47,11 +52,20 @@ pub struct Outcome {
     pub effects: Effects,
     /// Close this socket.
     pub close: Option<CloseCode>,
-    /// A failure of storage, for the log; the client has been told `internal`.
-    pub failure: Option<SqlError>,
 }
 
-/// A new socket's first frames: `auth_ack`, then the events after the one it asked for.
+/// A socket that may be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// To be kept with it.
+    pub session: SocketSession,
+    /// `auth_ack`.
+    pub hello: ServerFrame,
+    /// The events after the one it asked for.
+    pub replay: Vec<ServerFrame>,
+}
+
+/// Opens a socket.
 ///
 /// # Errors
 /// `not_found` for those who are not members: the upgrade is then refused.
@@ -59,14 +73,21 @@ pub fn open<S: Sql>(
     service: &mut ConversationService<S>,
     open: &OpenSocket,
     now: Timestamp,
-) -> Result<Vec<ServerFrame>, ServiceError> {
+) -> Result<Opened, ServiceError> {
     let (_, head) = service.position(open.user_id)?;
     let hello = AuthAck::new(open.user_id, open.device_id, now, Some(head));
-    let mut frames = vec![ServerFrame::AuthAck(hello)];
-    if let Some(after) = open.after_seq {
-        frames.extend(replay(service, open.user_id, after)?);
-    }
-    Ok(frames)
+    let replay = match open.after_seq {
+        Some(after) => replay(service, open.user_id, after)?,
+        None => Vec::new(),
+    };
+    Ok(Opened {
+        session: SocketSession {
+            since: open.after_seq.unwrap_or(head),
+            ..SocketSession::from(open)
+        },
+        hello: ServerFrame::AuthAck(hello),
+        replay,
+    })
 }
 
 /// The events after `after`, and where they are too many a `sync_gap` for the rest.
@@ -148,11 +169,37 @@ fn answer<S: Sql>(
             })
         }
         ClientFrame::Ack(ack) => {
-            // Positions of devices belong to the inbox, which the session socket serves; here
-            // the frame is only checked.
             require_here(here, ack.conversation_id)?;
             require_known("up_to_seq", ack.up_to_seq, head)?;
-            Ok(Outcome::default())
+            let effects = service.mark_delivered(user_id, ack.up_to_seq, now)?;
+            Ok(marked(
+                service,
+                session,
+                MarkKind::Delivered,
+                ack.up_to_seq,
+                effects,
+            ))
+        }
+        ClientFrame::ReadReceipt(read) => {
+            require_here(here, read.conversation_id)?;
+            require_known("up_to_seq", read.up_to_seq, head)?;
+            // The user object has the last word on what is read, and tells this conversation.
+            let effects = Effects::default();
+            Ok(marked(
+                service,
+                session,
+                MarkKind::Read,
+                read.up_to_seq,
+                effects,
+            ))
+        }
+        ClientFrame::TypingStart(typing) => {
+            require_here(here, typing.conversation_id)?;
+            typed(service, session, true, now)
+        }
+        ClientFrame::TypingStop(typing) => {
+            require_here(here, typing.conversation_id)?;
+            typed(service, session, false, now)
         }
         ClientFrame::Sync(sync) => {
             require_here(here, sync.conversation_id)?;
@@ -163,12 +210,44 @@ fn answer<S: Sql>(
             })
         }
         ClientFrame::Ping => Ok(told(ServerFrame::Pong)),
-        ClientFrame::ReadReceipt(_)
-        | ClientFrame::TypingStart(_)
-        | ClientFrame::TypingStop(_)
-        | ClientFrame::PresenceSubscribe(_) => {
-            Err(Problem::unavailable("This is being built.").into())
+        ClientFrame::PresenceSubscribe(_) => {
+            Err(Problem::invalid_field("type", "goes to the session socket only").into())
         }
+    }
+}
+
+fn typed<S: Sql>(
+    service: &mut ConversationService<S>,
+    session: &SocketSession,
+    started: bool,
+    now: Timestamp,
+) -> Result<Outcome, ServiceError> {
+    let actor = session.user_id;
+    let effects = service.signal_typing(SignalTyping { actor, started }, now)?;
+    Ok(Outcome {
+        effects,
+        ..Outcome::default()
+    })
+}
+
+/// The user object is told of what the device did.
+fn marked<S: Sql>(
+    service: &mut ConversationService<S>,
+    session: &SocketSession,
+    kind: MarkKind,
+    up_to_seq: Seq,
+    effects: Effects,
+) -> Outcome {
+    let SocketSession {
+        user_id, device_id, ..
+    } = *session;
+    service.outbox.mark(user_id, device_id, kind, up_to_seq);
+    Outcome {
+        effects: Effects {
+            marks: true,
+            ..effects
+        },
+        ..Outcome::default()
     }
 }
 
@@ -213,14 +292,28 @@ fn refused(error: ServiceError, client_msg_id: Option<ClientMessageId>) -> Outco
         ServiceError::Storage(failure) => Some(failure.clone()),
         ServiceError::Refused(_) => None,
     };
+    let effects = Effects {
+        failure,
+        ..Effects::default()
+    };
     let bad = BadFrame {
         problem: error.into_problem(),
         client_msg_id,
     };
     Outcome {
-        failure,
+        effects,
         ..told(bad.into())
     }
+}
+
+/// What a client is told whose frame was refused by its user object.
+#[must_use]
+pub fn refusal(problem: Problem) -> ServerFrame {
+    BadFrame {
+        problem,
+        client_msg_id: None,
+    }
+    .into()
 }
 
 /// What a client that broke the protocol is told before its socket closes.

@@ -1,6 +1,7 @@
 //! The statements of a conversation. Nothing here decides anything.
 
 use super::policy::Member;
+use super::positions::{Place, Reached};
 use super::rows::{KIND_MEMBER_ADDED, KIND_MESSAGE, read_event, to_json};
 pub use super::rows::{MembersBody, MessageBody};
 use super::schema;
@@ -70,8 +71,8 @@ pub enum NewEventKind<'a> {
 /// The statements, bound to one conversation's rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Store<'a, S> {
-    sql: &'a S,
-    scope: i64,
+    pub(super) sql: &'a S,
+    pub(super) scope: i64,
 }
 
 impl<'a, S: Sql> Store<'a, S> {
@@ -136,21 +137,35 @@ impl<'a, S: Sql> Store<'a, S> {
         Ok(())
     }
 
-    /// All members. At most 1024.
-    pub fn members(&self) -> Result<Vec<Member>, SqlError> {
+    /// All members, and how far each has come. At most 1024.
+    pub fn members(&self) -> Result<Vec<(Member, Place)>, SqlError> {
         let rows = self.sql.exec(
-            "SELECT user_id, role, joined_at, visible_from FROM member WHERE scope = ?",
+            "SELECT user_id, role, joined_at, visible_from, delivered_seq, delivered_at, read_seq,
+                read_at, read_receipts
+             FROM member WHERE scope = ?",
             params![self.scope],
         )?;
         rows.rows
             .iter()
             .map(|row| {
-                Ok(Member {
+                let member = Member {
                     user_id: row.get(0)?,
                     role: row.get(1)?,
                     joined_at: row.get(2)?,
                     visible_from: row.get(3)?,
-                })
+                };
+                let place = Place {
+                    delivered: Reached {
+                        seq: row.get(4)?,
+                        at: row.get(5)?,
+                    },
+                    read: Reached {
+                        seq: row.get(6)?,
+                        at: row.get(7)?,
+                    },
+                    read_receipts: row.get(8)?,
+                };
+                Ok((member, place))
             })
             .collect()
     }

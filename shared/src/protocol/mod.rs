@@ -4,6 +4,7 @@
 //! has passed the limits of [`crate::limits`] where it came from a client.
 
 pub mod auth;
+pub mod batch;
 pub mod conversation;
 pub mod event;
 pub mod frame;

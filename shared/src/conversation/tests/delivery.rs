@@ -1,13 +1,17 @@
 //! Deliveries to the members' user objects: nothing is lost, whatever fails or dies.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::World;
+use crate::conversation::call::MemberPosition;
+use crate::conversation::deliver::Round;
 use crate::ids::UserId;
 use crate::protocol::event::Event;
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
+use crate::user::call::Delivered;
 use proptest::prelude::*;
 
 /// The members' user objects, as far as deliveries go.
@@ -21,7 +25,8 @@ struct Inboxes {
 impl Inboxes {
     /// Serves deliveries until none is due now.
     fn serve(&mut self, world: &mut World) {
-        while let Some(delivery) = world.service.next_delivery(world.now).unwrap() {
+        let mut round = Round::default();
+        while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
             let user_id = delivery.user_id;
             *self.calls.entry(user_id).or_default() += 1;
             if self.down.contains(&user_id) {
@@ -29,12 +34,21 @@ impl Inboxes {
                 continue;
             }
             let head = self.heads.entry(user_id).or_insert(0);
-            for event in &delivery.call.events {
+            for event in &delivery.news.events {
                 let seq = event.seq().get();
                 assert!(seq <= *head + 1, "a gap: {seq} after {head}");
                 *head = (*head).max(seq);
             }
-            world.service.delivered(user_id, Seq::new(*head), world.now);
+            let reply = Delivered {
+                head_seq: Seq::new(*head),
+                position: MemberPosition {
+                    read_receipts: true,
+                    ..MemberPosition::default()
+                },
+                online: false,
+            };
+            let effects = world.service.delivered(user_id, &reply, world.now).unwrap();
+            world.carry_out(&effects);
         }
     }
 
@@ -43,11 +57,7 @@ impl Inboxes {
         for _ in 0..2000 {
             self.serve(world);
             world.now = world.now + Duration::from_millis(500);
-            if world.alarm.is_some_and(|at| at <= world.now) {
-                world.alarm = None;
-                let effects = world.service.on_alarm(world.now).unwrap();
-                world.carry_out(&effects);
-            }
+            world.ring();
             if world.alarm.is_none() {
                 return;
             }
@@ -104,11 +114,7 @@ fn a_user_object_that_is_down_for_long_loses_nothing_and_holds_no_one_up() {
     for _ in 0..100 {
         inboxes.serve(&mut world);
         world.now = world.now + Duration::from_secs(3);
-        if world.alarm.is_some_and(|at| at <= world.now) {
-            world.alarm = None;
-            let effects = world.service.on_alarm(world.now).unwrap();
-            world.carry_out(&effects);
-        }
+        world.ring();
         assert!(
             world.alarm.is_some(),
             "as long as one lags, an alarm is set"
@@ -224,13 +230,15 @@ fn a_long_absence_is_caught_up_in_bounded_steps() {
     for _ in 0..450 {
         world.send(0, "hello");
     }
-    let first = world.service.next_delivery(world.now).unwrap().unwrap();
-    assert_eq!(first.call.events.len(), 200);
+    let mut round = Round::default();
+    let first = world.service.next_delivery(&mut round, world.now);
+    let first = first.unwrap().unwrap();
+    assert_eq!(first.news.events.len(), 200);
     let shown = |event: &Event| event.as_message().unwrap().client_msg_id.is_some();
     let is_sender = first.user_id == world.users[0];
     assert!(
         first
-            .call
+            .news
             .events
             .iter()
             .all(|event| shown(event) == is_sender)
@@ -242,6 +250,34 @@ fn a_long_absence_is_caught_up_in_bounded_steps() {
         (inboxes.head(&world, 0), inboxes.head(&world, 1)),
         (450, 450)
     );
+}
+
+#[test]
+fn members_who_lack_the_same_are_given_the_same_and_a_sender_its_own() {
+    let mut world = World::group();
+    Inboxes::default().settle(&mut world);
+    world.send(0, "hello");
+    let mut round = Round::default();
+    let mut news = BTreeMap::new();
+    while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+        news.insert(delivery.user_id, delivery.news);
+    }
+    let of = |user: usize| &news[&world.users[user]];
+    assert!(Rc::ptr_eq(of(1), of(2)));
+    let named = |user: usize| of(user).events[0].as_message().unwrap().client_msg_id;
+    assert!(named(0).is_some() && named(1).is_none());
+    world.send(1, "while these are under way");
+    for user in 0..3 {
+        world.service.delivery_failed(world.users[user], world.now);
+    }
+    world.now = world.now + Duration::from_secs(1);
+    while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+        assert_eq!(
+            delivery.news.events.len(),
+            2,
+            "what was read does not outlive the head"
+        );
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -287,11 +323,7 @@ proptest! {
                 Step::Down(user) => inboxes.down.push(world.users[user]),
                 Step::Up => inboxes.down.clear(),
             }
-            if world.alarm.is_some_and(|at| at <= world.now) {
-                world.alarm = None;
-                let effects = world.service.on_alarm(world.now).unwrap();
-                world.carry_out(&effects);
-            }
+            world.ring();
         }
         inboxes.down.clear();
         inboxes.settle(&mut world);

@@ -2,7 +2,11 @@
 
 mod delivery;
 mod log;
+mod many;
+mod outbox;
+mod receipts;
 mod sockets;
+mod typing;
 
 use std::rc::Rc;
 
@@ -120,10 +124,19 @@ impl World {
         self.send_message(sender, message).unwrap()
     }
 
+    /// Lets the alarm go off, if it is due.
+    fn ring(&mut self) {
+        if self.alarm.is_some_and(|at| at <= self.now) {
+            self.alarm = None;
+            let effects = self.service.on_alarm(self.now).unwrap();
+            self.carry_out(&effects);
+        }
+    }
+
     /// The process dies: memory is gone, the alarm and what was committed are not.
     fn crash(&mut self) {
         self.service = ConversationService::new(Rc::clone(&self.sql), OBJECT_SCOPE);
-        self.service.alarm_is(self.alarm.is_some());
+        self.service.alarm_is(self.alarm);
     }
 }
 

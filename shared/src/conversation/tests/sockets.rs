@@ -45,12 +45,14 @@ fn a_new_socket_is_greeted_with_the_head_and_given_what_it_lacks() {
         world.send(0, "hello");
     }
     let opening = opening(&world, 1, Some(1));
-    let frames = open(&mut world.service, &opening, world.now).unwrap();
-    let ServerFrame::AuthAck(hello) = &frames[0] else {
+    let opened = open(&mut world.service, &opening, world.now).unwrap();
+    let ServerFrame::AuthAck(hello) = &opened.hello else {
         panic!("auth_ack first");
     };
     assert_eq!(hello.head_seq, Some(Seq::new(4)));
-    let replayed: Vec<_> = frames[1..]
+    assert_eq!(opened.session.since, Seq::new(1));
+    let replayed: Vec<_> = opened
+        .replay
         .iter()
         .map(|frame| match frame {
             ServerFrame::Event(event) => event.seq().get(),
@@ -181,5 +183,54 @@ fn sync_replays_and_says_where_it_had_to_stop() {
     assert_eq!(from_seq.get(), 4 + events.len() as u64);
     assert_eq!(head_seq.get(), count as u64);
     let ack = format!(r#"{{"type":"ack","conversation_id":"{id}","up_to_seq":{count}}}"#);
-    assert_eq!(say(&mut world, 1, &ack), Outcome::default());
+    let outcome = say(&mut world, 1, &ack);
+    assert_eq!(
+        (outcome.replies.as_slice(), outcome.close),
+        ([].as_slice(), None)
+    );
+}
+
+#[test]
+fn an_ack_and_a_read_receipt_go_to_the_user_object_and_an_ack_counts_at_once() {
+    let mut world = World::direct();
+    let id = world.id();
+    world.send(0, "hello");
+    let frame = |kind: &str, seq: u64| {
+        format!(r#"{{"type":"{kind}","conversation_id":"{id}","up_to_seq":{seq}}}"#)
+    };
+    let acknowledged = say(&mut world, 1, &frame("ack", 1));
+    assert!(acknowledged.effects.marks);
+    assert!(matches!(
+        acknowledged.effects.signals[0].frame,
+        ServerFrame::DeliveryReceipt(receipt) if receipt.user_id == world.users[1]
+    ));
+    let read = say(&mut world, 1, &frame("read_receipt", 1));
+    assert!(read.effects.marks && read.replies.is_empty());
+    assert_eq!(
+        read.effects.signals,
+        [],
+        "the user object has the last word"
+    );
+    for kind in ["ack", "read_receipt"] {
+        let beyond = say(&mut world, 1, &frame(kind, 2));
+        assert_eq!(error(&beyond).code, Code::InvalidRequest);
+        assert!(!beyond.effects.marks);
+    }
+}
+
+#[test]
+fn typing_works_here_and_presence_does_not() {
+    let mut world = World::direct();
+    let (id, other) = (world.id(), world.users[2]);
+    let start = |id: &dyn std::fmt::Display| {
+        format!(r#"{{"type":"typing_start","conversation_id":"{id}"}}"#)
+    };
+    let passed_on = say(&mut world, 0, &start(&id));
+    assert_eq!(passed_on.effects.signals[0].to, world.users[1]);
+    let elsewhere = say(&mut world, 0, &start(&other));
+    assert_eq!(error(&elsewhere).code, Code::InvalidRequest);
+    let presence = format!(r#"{{"type":"presence_subscribe","user_ids":["{other}"]}}"#);
+    let presence = say(&mut world, 0, &presence);
+    assert_eq!(error(&presence).code, Code::InvalidRequest);
+    assert_eq!(presence.close, None);
 }

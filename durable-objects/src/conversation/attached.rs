@@ -1,0 +1,164 @@
+//! The sockets that are attached to a conversation, and sending frames to them.
+//!
+//! What always holds: a frame is written once for all who get the same, and several frames for
+//! one socket travel as a batch. A socket that does not take what it is sent is no longer
+//! counted among those that are attached: its client comes back and asks for what it lacks.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use js_sys::JsString;
+use parlance_shared::conversation::socket::{self, SocketSession};
+use parlance_shared::ids::{DeviceId, UserId};
+use parlance_shared::protocol::batch;
+use parlance_shared::protocol::event::Event;
+use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
+use parlance_shared::protocol::seq::Seq;
+use parlance_shared::time::Timestamp;
+use worker::State;
+
+use super::OBJECT;
+use crate::host;
+use crate::sockets::{self, Socket};
+
+#[derive(Clone)]
+struct Attached {
+    socket: Socket,
+    session: SocketSession,
+}
+
+/// A copy of what the runtime keeps, made anew whenever the object is constructed. The list is
+/// borrowed only within a method here that calls nothing, so it is always free.
+pub(super) struct AttachedSockets {
+    list: RefCell<Vec<Attached>>,
+}
+
+/// Whom a socket speaks for, as it was kept with it.
+pub(super) fn session(socket: &Socket) -> Option<SocketSession> {
+    let kept = socket.attachment().ok()??;
+    serde_json::from_str(&kept).ok()
+}
+
+impl AttachedSockets {
+    pub fn of(state: &State) -> Self {
+        let sockets = sockets::all(state).unwrap_or_else(|error| {
+            host::log_failure(OBJECT, "sockets_not_listed", &error.to_string());
+            Vec::new()
+        });
+        let list = sockets
+            .into_iter()
+            .filter_map(|socket| session(&socket).map(|session| Attached { socket, session }))
+            .collect();
+        Self {
+            list: RefCell::new(list),
+        }
+    }
+
+    pub fn add(&self, socket: Socket, session: SocketSession) {
+        self.list.borrow_mut().push(Attached { socket, session });
+    }
+
+    pub fn remove(&self, socket: &Socket) {
+        self.list
+            .borrow_mut()
+            .retain(|attached| attached.socket != *socket);
+    }
+
+    /// A copy, so that sockets may come and go while it is gone through.
+    fn snapshot(&self) -> Vec<Attached> {
+        self.list.borrow().clone()
+    }
+
+    /// The devices of `user_id` that are attached and are shown here what comes after `after`.
+    pub fn devices_of(&self, user_id: UserId, after: Seq, now: Timestamp) -> Vec<DeviceId> {
+        let mut devices: Vec<_> = self
+            .list
+            .borrow()
+            .iter()
+            .map(|attached| attached.session)
+            .filter(|session| {
+                session.user_id == user_id && session.expires_at > now && session.since <= after
+            })
+            .map(|session| session.device_id)
+            .collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
+    /// Sends new events to every socket.
+    pub fn broadcast(&self, events: &[Event], now: Timestamp) {
+        // By who looks on: the senders see what no one else may see.
+        let mut written: BTreeMap<Option<UserId>, Vec<JsString>> = BTreeMap::new();
+        let sent_by = |event: &Event| event.as_message().map(|message| message.sender_id);
+        for Attached { socket, session } in self.snapshot() {
+            if session.expires_at <= now {
+                self.dismiss(&socket, CloseCode::TokenExpired);
+                continue;
+            }
+            let viewer = Some(session.user_id)
+                .filter(|id| events.iter().any(|event| sent_by(event) == Some(*id)));
+            let texts = written.entry(viewer).or_insert_with(|| {
+                let seen = |event: &Event| match viewer {
+                    Some(viewer) => event.clone().seen_by(viewer),
+                    None => event.clone().seen_by_others(),
+                };
+                let texts: Vec<_> = events
+                    .iter()
+                    .map(|event| ServerFrame::Event(seen(event)).to_text())
+                    .collect();
+                packed(&texts)
+            });
+            self.send(&socket, texts);
+        }
+    }
+
+    /// Sends frames to the sockets of one user, or of one of its devices.
+    pub fn show(
+        &self,
+        user_id: UserId,
+        device_id: Option<DeviceId>,
+        frames: &[ServerFrame],
+        now: Timestamp,
+    ) {
+        let mut texts = None;
+        for Attached { socket, session } in self.snapshot() {
+            if session.user_id == user_id && device_id.is_none_or(|id| id == session.device_id) {
+                if session.expires_at <= now {
+                    self.dismiss(&socket, CloseCode::TokenExpired);
+                    continue;
+                }
+                let texts = texts.get_or_insert_with(|| packed(&written(frames)));
+                self.send(&socket, texts);
+            }
+        }
+    }
+
+    /// Sends frames to one socket, in order.
+    pub fn tell(&self, socket: &Socket, frames: &[ServerFrame]) {
+        self.send(socket, &packed(&written(frames)));
+    }
+
+    /// Tells a client why, and closes its socket.
+    pub fn dismiss(&self, socket: &Socket, code: CloseCode) {
+        self.tell(socket, &[socket::farewell(code)]);
+        if let Err(error) = socket.close(code.code(), "") {
+            host::log_failure(OBJECT, "socket_not_closed", &error.to_string());
+        }
+        self.remove(socket);
+    }
+
+    fn send(&self, socket: &Socket, texts: &[JsString]) {
+        if texts.iter().any(|text| socket.send(text).is_err()) {
+            self.remove(socket);
+        }
+    }
+}
+
+fn written(frames: &[ServerFrame]) -> Vec<String> {
+    frames.iter().map(ServerFrame::to_text).collect()
+}
+
+fn packed(texts: &[String]) -> Vec<JsString> {
+    batch::pack(texts).into_iter().map(JsString::from).collect()
+}

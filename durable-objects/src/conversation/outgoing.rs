@@ -1,0 +1,262 @@
+//! What a conversation tells its members' user objects: deliveries, which are repeated until they
+//! are taken; signals and marks, which are not.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use parlance_shared::conversation::deliver::{Delivery, News, Round};
+use parlance_shared::conversation::outbox::{Mark, MarkKind};
+use parlance_shared::conversation::service::MemberSignal;
+use parlance_shared::conversation::socket;
+use parlance_shared::ids::UserId;
+use parlance_shared::protocol::event::Event;
+use parlance_shared::protocol::frame::ServerFrame;
+use parlance_shared::protocol::problem::Code;
+use parlance_shared::protocol::seq::Seq;
+use parlance_shared::time::{Clock, Timestamp};
+use parlance_shared::user::call::{Delivered, Signal};
+use worker::Delay;
+use worker::wasm_bindgen_futures::spawn_local;
+
+use super::{Core, OBJECT};
+use crate::call;
+use crate::host::{self, HostError, SystemClock};
+use crate::stub::CallFailure;
+
+/// Deliveries in flight at once.
+const WAVE: usize = 64;
+/// Waits up to this long are slept through; longer ones are left to the alarm.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Deliveries under way, and what they have in common.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    in_flight: usize,
+    is_sleeping: bool,
+    /// Kept while deliveries are due.
+    round: Round,
+    /// What was written last, for the next member who is given the same.
+    written: Option<(Rc<News>, Rc<call::Delivery>)>,
+}
+
+impl Deliveries {
+    /// The delivery as it travels.
+    fn write(&mut self, news: &Rc<News>) -> Result<Rc<call::Delivery>, serde_json::Error> {
+        if let Some((last, written)) = &self.written
+            && Rc::ptr_eq(last, news)
+        {
+            return Ok(Rc::clone(written));
+        }
+        let conversation = serde_json::to_string(&news.conversation)?;
+        let events = serde_json::to_string(&news.events)?;
+        let written = Rc::new(call::Delivery::new(&conversation, &events));
+        self.written = Some((Rc::clone(news), Rc::clone(&written)));
+        Ok(written)
+    }
+
+    /// Nothing is due: lets the events go.
+    fn rest(&mut self) {
+        self.round = Round::default();
+        self.written = None;
+    }
+}
+
+impl Core {
+    /// Starts the deliveries that are due, as many as may be in flight at once.
+    pub(super) fn deliver(self: &Rc<Self>) {
+        let now = SystemClock.now();
+        if let Err(error) = self.start_deliveries(now) {
+            host::log_failure(OBJECT, "not_delivered", &error.to_string());
+        }
+        self.sleep_until_due(now);
+    }
+
+    fn start_deliveries(self: &Rc<Self>, now: Timestamp) -> worker::Result<()> {
+        let mut deliveries = self.deliveries.try_borrow_mut().map_err(host::busy)?;
+        let mut service = self.service()?;
+        while deliveries.in_flight < WAVE {
+            match service.next_delivery(&mut deliveries.round, now) {
+                Ok(Some(Delivery { user_id, news })) => match deliveries.write(&news) {
+                    Ok(written) => {
+                        deliveries.in_flight += 1;
+                        let after = first(&news.events);
+                        spawn_local(Rc::clone(self).hand_over(user_id, after, written));
+                    }
+                    Err(error) => {
+                        service.delivery_failed(user_id, now);
+                        host::log_failure(OBJECT, "delivery_not_written", &error.to_string());
+                    }
+                },
+                Ok(None) => {
+                    deliveries.rest();
+                    break;
+                }
+                // Its lane waits; the others go on.
+                Err(error) => {
+                    host::log_failure(OBJECT, "delivery_not_read", &error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_over(self: Rc<Self>, user_id: UserId, after: Seq, delivery: Rc<call::Delivery>) {
+        let attached = self.attached.devices_of(user_id, after, SystemClock.now());
+        let outcome = delivery.to(&self.env, user_id, &attached).await;
+        if let Ok(mut deliveries) = self.deliveries.try_borrow_mut() {
+            deliveries.in_flight = deliveries.in_flight.saturating_sub(1);
+        }
+        if let Err(error) = self.handed_over(user_id, outcome).await {
+            host::log_failure(OBJECT, "delivery_forgotten", &error.to_string());
+        }
+        self.deliver();
+        self.mark();
+    }
+
+    async fn handed_over(
+        self: &Rc<Self>,
+        user_id: UserId,
+        outcome: Result<Delivered, CallFailure>,
+    ) -> worker::Result<()> {
+        let now = SystemClock.now();
+        let effects = match outcome {
+            Ok(reply) => self
+                .service()?
+                .delivered(user_id, &reply, now)
+                .map_err(|error| HostError(error.to_string()))?,
+            Err(CallFailure::Refused(problem)) if problem.code == Code::NotFound => {
+                self.service()?.undeliverable(user_id, now);
+                return Ok(());
+            }
+            Err(failure) => {
+                self.service()?.delivery_failed(user_id, now);
+                host::log_failure(OBJECT, "delivery_failed", &failure.to_string());
+                return Ok(());
+            }
+        };
+        self.set_alarm(&effects).await?;
+        self.carry_out(effects);
+        Ok(())
+    }
+
+    /// Comes back when the next delivery is due, where that is soon.
+    fn sleep_until_due(self: &Rc<Self>, now: Timestamp) {
+        let (Ok(service), Ok(mut deliveries)) =
+            (self.service.try_borrow(), self.deliveries.try_borrow_mut())
+        else {
+            return;
+        };
+        let Some(wait) = service.next_delivery_at().map(|at| at.since(now)) else {
+            return;
+        };
+        if wait > LONGEST_SLEEP || std::mem::replace(&mut deliveries.is_sleeping, true) {
+            return;
+        }
+        let core = Rc::clone(self);
+        spawn_local(async move {
+            Delay::from(wait.max(Duration::from_millis(1))).await;
+            if let Ok(mut deliveries) = core.deliveries.try_borrow_mut() {
+                deliveries.is_sleeping = false;
+            }
+            core.deliver();
+        });
+    }
+
+    /// Shows members what passes: on their sockets here, and by their user objects.
+    pub(super) fn signal(self: &Rc<Self>, signals: Vec<MemberSignal>) {
+        if signals.is_empty() {
+            return;
+        }
+        let mut shown: Vec<(UserId, Vec<ServerFrame>)> = Vec::new();
+        for MemberSignal { to, frame } in &signals {
+            match shown.iter_mut().find(|(user_id, _)| user_id == to) {
+                Some((_, frames)) => frames.push(frame.clone()),
+                None => shown.push((*to, vec![frame.clone()])),
+            }
+        }
+        let now = SystemClock.now();
+        for (to, frames) in &shown {
+            self.attached.show(*to, None, frames, now);
+        }
+        match self.service() {
+            Ok(mut service) => {
+                for (to, frames) in service.signals_due(signals, now) {
+                    spawn_local(Rc::clone(self).hand_signal(to, frames));
+                }
+            }
+            Err(error) => host::log_failure(OBJECT, "not_signalled", &error.to_string()),
+        }
+    }
+
+    async fn hand_signal(self: Rc<Self>, user_id: UserId, frames: Vec<ServerFrame>) {
+        let mut next = Some(frames);
+        while let Some(frames) = next.take() {
+            let now = SystemClock.now();
+            // What passes is shown to whoever is attached, whatever it has of the log.
+            let attached_devices = self.attached.devices_of(user_id, Seq::new(u64::MAX), now);
+            let signal = Signal {
+                user_id,
+                frames,
+                attached_devices,
+            };
+            let online = match call::user(&self.env, user_id, signal).await {
+                Ok(signalled) => Some(signalled.online),
+                Err(failure) => {
+                    host::log_failure(OBJECT, "signal_failed", &failure.to_string());
+                    None
+                }
+            };
+            match self.service() {
+                Ok(mut service) => next = service.signalled(user_id, online, SystemClock.now()),
+                Err(error) => host::log_failure(OBJECT, "signal_forgotten", &error.to_string()),
+            }
+        }
+    }
+
+    /// Tells user objects what their devices did on sockets here, as far as it is due.
+    pub(super) fn mark(self: &Rc<Self>) {
+        match self.service() {
+            Ok(mut service) => {
+                while let Some(mark) = service.next_mark() {
+                    spawn_local(Rc::clone(self).hand_mark(mark));
+                }
+            }
+            Err(error) => host::log_failure(OBJECT, "not_marked", &error.to_string()),
+        }
+    }
+
+    async fn hand_mark(self: Rc<Self>, mark: Mark) {
+        let outcome = match mark.kind {
+            MarkKind::Delivered => call::user(&self.env, mark.user_id, mark.delivered()).await,
+            MarkKind::Read => call::user(&self.env, mark.user_id, mark.read())
+                .await
+                .map(|_| ()),
+        };
+        if let Err(failure) = outcome {
+            if !matches!(failure, CallFailure::Refused(_)) {
+                host::log_failure(OBJECT, "mark_failed", &failure.to_string());
+            }
+            // An ack that was not taken costs a redelivery; a reading is lost, and said to be.
+            if mark.kind == MarkKind::Read {
+                let frame = socket::refusal(failure.into_problem());
+                self.attached.show(
+                    mark.user_id,
+                    Some(mark.device_id),
+                    &[frame],
+                    SystemClock.now(),
+                );
+            }
+        }
+        match self.service() {
+            Ok(mut service) => service.marked(&mark),
+            Err(error) => host::log_failure(OBJECT, "mark_forgotten", &error.to_string()),
+        }
+        self.mark();
+    }
+}
+
+/// The position before the first of these events.
+fn first(events: &[Event]) -> Seq {
+    let first = events.first().map_or(Seq::ZERO, Event::seq);
+    Seq::new(first.get().saturating_sub(1))
+}

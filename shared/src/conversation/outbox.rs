@@ -1,0 +1,230 @@
+//! What the members' user objects are told beside deliveries: signals (receipts and typing, for
+//! whoever is connected there), and marks (what a device did on its socket here).
+//!
+//! What always holds:
+//! - A member has at most one signal under way, and a device at most one mark of each kind. What
+//!   comes meanwhile waits, the newest in place of what it supersedes, so that a burst costs a
+//!   few requests, and what waits is bounded.
+//! - A mark waits until the user object has the event that it speaks of, which a socket here may
+//!   have shown before.
+//! - All of this is memory. A signal that is lost was missed; a mark that is lost is made again
+//!   by the client's next one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::service::{ConversationService, MemberSignal};
+use crate::ids::{ConversationId, DeviceId, UserId};
+use crate::protocol::frame::ServerFrame;
+use crate::protocol::seq::Seq;
+use crate::sql::Sql;
+use crate::time::Timestamp;
+use crate::user::call::{MarkDelivered, MarkRead};
+
+/// For how long a user object that has said that no device is connected is left alone.
+const AWAY: Duration = Duration::from_secs(30);
+/// Marks under way at once.
+const MARKS: usize = 64;
+
+/// What a device did on its socket here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MarkKind {
+    /// It has got events.
+    Delivered,
+    /// Its user has read them.
+    Read,
+}
+
+/// To be told to the user object of `user_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose device.
+    pub user_id: UserId,
+    /// Which.
+    pub device_id: DeviceId,
+    /// What it did.
+    pub kind: MarkKind,
+    /// In this conversation.
+    pub conversation_id: ConversationId,
+    /// Up to where.
+    pub up_to_seq: Seq,
+}
+
+impl Mark {
+    /// The request that tells of events that a device has got.
+    #[must_use]
+    pub const fn delivered(&self) -> MarkDelivered {
+        MarkDelivered {
+            device_id: self.device_id,
+            conversation_id: self.conversation_id,
+            up_to_seq: self.up_to_seq,
+        }
+    }
+
+    /// The request that tells of events that were read.
+    #[must_use]
+    pub const fn read(&self) -> MarkRead {
+        MarkRead {
+            device_id: self.device_id,
+            conversation_id: self.conversation_id,
+            up_to_seq: self.up_to_seq,
+        }
+    }
+}
+
+type MarkKey = (UserId, DeviceId, MarkKind);
+
+#[derive(Debug, Default)]
+struct Marking {
+    is_under_way: bool,
+    /// The newest position that is yet to be told.
+    waiting: Option<Seq>,
+}
+
+/// What is under way, and what waits.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// What waits behind each member's signal that is under way.
+    signals: BTreeMap<UserId, Vec<ServerFrame>>,
+    /// When a member's user object last said that no device is connected.
+    away_since: BTreeMap<UserId, Timestamp>,
+    marks: BTreeMap<MarkKey, Marking>,
+    marks_under_way: usize,
+}
+
+impl Outbox {
+    pub const fn new() -> Self {
+        Self {
+            signals: BTreeMap::new(),
+            away_since: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            marks_under_way: 0,
+        }
+    }
+
+    /// The member does something: it is not away.
+    pub fn is_here(&mut self, user_id: UserId) {
+        self.away_since.remove(&user_id);
+    }
+
+    /// The member's user object says whether a device is connected.
+    pub fn is_online(&mut self, user_id: UserId, online: bool, now: Timestamp) {
+        if online {
+            self.away_since.remove(&user_id);
+        } else {
+            self.away_since.insert(user_id, now);
+        }
+    }
+
+    fn is_away(&self, user_id: UserId, now: Timestamp) -> bool {
+        self.away_since
+            .get(&user_id)
+            .is_some_and(|since| now.since(*since) < AWAY)
+    }
+
+    /// Notes what a device did; [`ConversationService::next_mark`] gives it out.
+    pub fn mark(&mut self, user_id: UserId, device_id: DeviceId, kind: MarkKind, up_to_seq: Seq) {
+        let marking = self.marks.entry((user_id, device_id, kind)).or_default();
+        marking.waiting = marking.waiting.max(Some(up_to_seq));
+    }
+}
+
+impl<S: Sql> ConversationService<S> {
+    /// The frames to hand to members' user objects now. Those of a member whose signal is under
+    /// way wait; those of one who has no device connected there are let go. The runtime says
+    /// what came of each with [`Self::signalled`].
+    pub fn signals_due(
+        &mut self,
+        signals: Vec<MemberSignal>,
+        now: Timestamp,
+    ) -> BTreeMap<UserId, Vec<ServerFrame>> {
+        let mut due: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for MemberSignal { to, frame } in signals {
+            if let Some(frames) = due.get_mut(&to) {
+                frames.push(frame);
+            } else if let Some(waiting) = self.outbox.signals.get_mut(&to) {
+                supersede(waiting, frame);
+            } else if !self.outbox.is_away(to, now) {
+                self.outbox.signals.insert(to, Vec::new());
+                due.insert(to, vec![frame]);
+            }
+        }
+        due
+    }
+
+    /// A signal has been handed over, and the user object said whether a device is connected; or
+    /// it did not answer. Gives the frames to hand over next, if any came meanwhile.
+    pub fn signalled(
+        &mut self,
+        to: UserId,
+        online: Option<bool>,
+        now: Timestamp,
+    ) -> Option<Vec<ServerFrame>> {
+        if let Some(online) = online {
+            self.outbox.is_online(to, online, now);
+        }
+        let waiting = self.outbox.signals.remove(&to)?;
+        if waiting.is_empty() || self.outbox.is_away(to, now) {
+            return None;
+        }
+        self.outbox.signals.insert(to, Vec::new());
+        Some(waiting)
+    }
+
+    /// Takes the next mark that is due; it is then under way until [`Self::marked`].
+    pub fn next_mark(&mut self) -> Option<Mark> {
+        let state = self.state.as_ref()?;
+        if self.outbox.marks_under_way >= MARKS {
+            return None;
+        }
+        let ((user_id, device_id, kind), marking, up_to_seq) =
+            self.outbox.marks.iter_mut().find_map(|(key, marking)| {
+                let seq = marking.waiting.filter(|_| !marking.is_under_way)?;
+                state
+                    .lanes
+                    .may_know(key.0, seq)
+                    .then_some((*key, marking, seq))
+            })?;
+        marking.is_under_way = true;
+        marking.waiting = None;
+        self.outbox.marks_under_way += 1;
+        Some(Mark {
+            user_id,
+            device_id,
+            kind,
+            conversation_id: state.meta.conversation_id,
+            up_to_seq,
+        })
+    }
+
+    /// The user object has been told of the mark, or did not answer.
+    pub fn marked(&mut self, mark: &Mark) {
+        let key = (mark.user_id, mark.device_id, mark.kind);
+        if let Some(marking) = self.outbox.marks.get_mut(&key) {
+            marking.is_under_way = false;
+            self.outbox.marks_under_way = self.outbox.marks_under_way.saturating_sub(1);
+            if marking.waiting.is_none() {
+                self.outbox.marks.remove(&key);
+            }
+        }
+    }
+}
+
+/// Puts `frame` among those that wait, in place of the one that it supersedes.
+fn supersede(waiting: &mut Vec<ServerFrame>, frame: ServerFrame) {
+    let same = |other: &ServerFrame| match (other, &frame) {
+        (ServerFrame::DeliveryReceipt(one), ServerFrame::DeliveryReceipt(other))
+        | (ServerFrame::ReadReceipt(one), ServerFrame::ReadReceipt(other)) => {
+            one.user_id == other.user_id
+        }
+        (
+            ServerFrame::TypingStart(one) | ServerFrame::TypingStop(one),
+            ServerFrame::TypingStart(other) | ServerFrame::TypingStop(other),
+        ) => one.user_id == other.user_id,
+        _ => false,
+    };
+    match waiting.iter_mut().find(|other| same(other)) {
+        Some(older) => *older = frame,
+        None => waiting.push(frame),
+    }
+}

@@ -1,0 +1,115 @@
+//! What user objects are told beside deliveries: little, and the newest.
+
+use std::time::Duration;
+
+use super::World;
+use super::receipts::{mark, position, receipt};
+use crate::conversation::deliver::Round;
+use crate::conversation::outbox::MarkKind;
+use crate::conversation::service::MemberSignal;
+use crate::ids::DeviceId;
+use crate::protocol::frame::ServerFrame;
+use crate::protocol::seq::Seq;
+use crate::user::call::Delivered;
+
+#[test]
+fn a_burst_of_receipts_is_one_signal_under_way_and_the_newest_after_it() {
+    let mut world = World::direct();
+    for _ in 0..50 {
+        world.send(0, "hello");
+    }
+    let (author, now) = (world.users[0], world.now);
+    let shown = |frames: &[ServerFrame]| -> Vec<_> {
+        frames
+            .iter()
+            .map(|frame| (receipt(frame).0, receipt(frame).1.up_to_seq.get()))
+            .collect()
+    };
+    let mut handed_over = Vec::new();
+    for seq in 1..=50 {
+        let signals = mark(&mut world, 1, seq, seq).signals;
+        handed_over.extend(world.service.signals_due(signals, now));
+    }
+    let [(to, frames)] = handed_over.as_slice() else {
+        panic!("one signal");
+    };
+    assert_eq!((*to, shown(frames)), (author, vec![('d', 1), ('r', 1)]));
+    let waited = world.service.signalled(author, Some(true), now).unwrap();
+    assert_eq!(shown(&waited), [('d', 50), ('r', 50)]);
+    assert_eq!(world.service.signalled(author, Some(true), now), None);
+}
+
+#[test]
+fn a_user_object_without_devices_is_left_alone_for_a_while() {
+    let mut world = World::direct();
+    let to = world.users[0];
+    let goes_out = |world: &mut World| {
+        let signal = MemberSignal {
+            to,
+            frame: ServerFrame::Pong,
+        };
+        !world
+            .service
+            .signals_due(vec![signal], world.now)
+            .is_empty()
+    };
+    assert!(goes_out(&mut world));
+    assert_eq!(world.service.signalled(to, Some(false), world.now), None);
+    assert!(!goes_out(&mut world));
+    mark(&mut world, 0, 0, 0);
+    assert!(goes_out(&mut world), "it was heard of");
+    world.service.signalled(to, Some(false), world.now);
+    world.now = world.now + Duration::from_secs(30);
+    assert!(goes_out(&mut world));
+}
+
+#[test]
+fn a_mark_waits_for_the_event_that_it_speaks_of_and_the_newest_wins() {
+    let mut world = World::direct();
+    let (user_id, now) = (world.users[1], world.now);
+    let device_id = DeviceId::random(&world.entropy);
+    for _ in 0..3 {
+        world.send(0, "hello");
+    }
+    let read = |world: &mut World, seq| {
+        let outbox = &mut world.service.outbox;
+        outbox.mark(user_id, device_id, MarkKind::Read, Seq::new(seq));
+    };
+    for seq in 1..=3 {
+        read(&mut world, seq);
+    }
+    assert_eq!(world.service.next_mark(), None, "not delivered yet");
+    let mut round = Round::default();
+    let mut next = |world: &mut World| world.service.next_delivery(&mut round, now).unwrap();
+    while next(&mut world).is_some() {}
+    let reply = Delivered {
+        head_seq: Seq::new(3),
+        position: position(0, 0),
+        online: true,
+    };
+    let effects = world.service.delivered(user_id, &reply, now).unwrap();
+    assert!(effects.marks);
+    let due = world.service.next_mark().unwrap();
+    assert_eq!(due.read().up_to_seq, Seq::new(3));
+    read(&mut world, 3);
+    assert_eq!(world.service.next_mark(), None, "one at a time");
+    world.service.marked(&due);
+    assert!(world.service.next_mark().is_some());
+}
+
+#[test]
+fn a_mark_for_a_user_object_that_does_not_answer_is_given_out_to_fail() {
+    let mut world = World::direct();
+    let (user_id, now) = (world.users[1], world.now);
+    world.send(0, "hello");
+    let device_id = DeviceId::random(&world.entropy);
+    world
+        .service
+        .outbox
+        .mark(user_id, device_id, MarkKind::Read, Seq::new(1));
+    let mut round = Round::default();
+    while let Some(delivery) = world.service.next_delivery(&mut round, now).unwrap() {
+        world.service.delivery_failed(delivery.user_id, now);
+    }
+    assert!(world.service.next_mark().is_some());
+}
