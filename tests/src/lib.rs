@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use api::{Api, Reply};
 pub use server::Server;
-pub use socket::{Refused, Socket};
+pub use socket::{Opening, Refused, Socket};
 pub use user::User;
 
 /// How long anything may take before a test gives up on it.
