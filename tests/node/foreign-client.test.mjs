@@ -2,95 +2,15 @@
 // Needs `make build`. Every server has a state directory of its own.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, test } from "node:test";
 
-const root = resolve(import.meta.dirname, "../..");
-const client = join(import.meta.dirname, "foreign-client.mjs");
-const secret = () => randomBytes(32).toString("base64url");
-/** How long a server may take to start, in ms. */
-const START = 120_000;
+import { directory, run as runClient, start, succeeds, tidyUp } from "./service.mjs";
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-
-const vars = [
-  `TOKEN_KEYS=foreign:${secret()}`,
-  `PHONE_HASH_KEY=${secret()}`,
-  "DEVELOPMENT=1",
-  "CODE_PROVIDER=dev",
-  "RATE_LIMIT_SCALE=0",
-].join(" ");
-
-const servers = new Set();
-const directories = [];
-after(async () => {
-  for (const server of servers) await server.kill();
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
-});
-
-function directory() {
-  const path = mkdtempSync(join(tmpdir(), "parlance-foreign-"));
-  directories.push(path);
-  return path;
-}
-
-/** Starts the service on a state directory, and gives its address and a way to kill it. */
-async function start(state, port = "0") {
-  assert.ok(existsSync(join(root, "functions/worker/build")), "run `make build` first");
-  const env = { ...process.env, PORT: port, STATE_DIR: state, VARS: vars, QUIET: "1", STOP_WITH_PARENT: "1" };
-  // A process group of its own: the kill takes all of it at once.
-  const child = spawn(process.execPath, ["scripts/dev.mjs"], { cwd: root, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
-  const ended = once(child, "close");
-  let output = "";
-  const server = {
-    async kill() {
-      servers.delete(server);
-      try {
-        process.kill(-child.pid, "SIGKILL");
-      } catch (error) {
-        if (error.code !== "ESRCH") throw error;
-      }
-      await ended;
-    },
-  };
-  servers.add(server);
-  const url = new Promise((found) => {
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => {
-        output += text;
-        const match = /^Parlance is running on (http:\S+)$/m.exec(output);
-        if (match) found(match[1]);
-      });
-    }
-  });
-  const late = setTimeout(() => server.kill(), START);
-  server.url = await Promise.race([url, ended.then(() => null)]);
-  clearTimeout(late);
-  assert.ok(server.url, `the server did not start:\n${output}`);
-  return server;
-}
-
-/** Starts the client; `done` is its exit status and what it printed. */
-function run(...args) {
-  const child = spawn(process.execPath, [client, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text) => (output += text));
-  }
-  const done = once(child, "close").then(([status]) => ({ status, output }));
-  return { child, done };
-}
-
-async function succeeds(running) {
-  const { status, output } = await running.done;
-  assert.equal(status, 0, output);
-  return output;
-}
+const run = (...args) => runClient("foreign-client.mjs", ...args);
+after(tidyUp);
 
 /** Waits until the client has recorded so many acknowledgements. */
 async function recorded(file, count, running) {

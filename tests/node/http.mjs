@@ -23,12 +23,18 @@ export async function expect(statuses, base, method, path, options) {
 export async function signUp(base) {
   // Country code 999 is not assigned: these numbers are nobody's.
   const phone_number = `+999${String(randomInt(1e12)).padStart(12, "0")}`;
+  const session = await signIn(base, phone_number);
+  check(session.is_new_user === true, "a new number is a new user");
+  return session;
+}
+
+/** Signs a device of this number's user in. */
+export async function signIn(base, phone_number) {
   const sent = await expect([202], base, "POST", "/auth/code", { body: { phone_number } });
   check(sent.dev_code, "the answer has no dev_code: is the server a development one?");
   const body = { phone_number, verification_code: sent.dev_code, device_name: "foreign client" };
   const session = await expect([200], base, "POST", "/auth/login", { body });
-  check(session.is_new_user === true, "a new number is a new user");
-  return session;
+  return { ...session, phone_number };
 }
 
 /** The whole log of a conversation, oldest first, with its seqs checked. */

@@ -4,6 +4,7 @@
 import { randomUUID } from "node:crypto";
 import WebSocket from "ws";
 
+import { unbatch } from "./device.mjs";
 import { Violation, check } from "./violation.mjs";
 
 /** How long a person waits for anything to come, in ms. */
@@ -199,10 +200,4 @@ export class Person {
     this.stopped = true;
     this.socket?.close();
   }
-}
-
-function* unbatch(frame) {
-  check(typeof frame.type === "string", () => `a frame without a type: ${JSON.stringify(frame)}`);
-  if (frame.type !== "batch") yield frame;
-  else for (const inner of frame.frames) yield* unbatch(inner);
 }

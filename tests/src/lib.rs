@@ -1,7 +1,8 @@
 //! Support for tests of the whole system.
 //!
 //! A test starts the service as a user of the repository would ([`server`]), signs people up
-//! ([`user`]) and asks over HTTP ([`api`]), talks over sockets ([`socket`]), makes tokens that the service
+//! ([`user`]) and asks over HTTP ([`api`]), talks over sockets ([`socket`]) or
+//! without ([`fallback`]), makes tokens that the service
 //! never issued ([`token`]) and plays the provider of text messages ([`sms`]).
 //!
 //! What always holds: nothing here links the service's own crates, so that the tests see what
@@ -9,6 +10,7 @@
 //! outlives the test process, however that ends.
 
 pub mod api;
+pub mod fallback;
 pub mod raw;
 pub mod scene;
 pub mod server;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 pub use api::{Api, Reply};
 pub use server::Server;
-pub use socket::{Refused, Socket};
+pub use socket::{Opening, Refused, Socket};
 pub use user::User;
 
 /// How long anything may take before a test gives up on it.

@@ -4,6 +4,7 @@
 //! also kept in [`Socket::seen`], so that a test can look back.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::header::HeaderMap;
@@ -28,6 +29,17 @@ pub struct Socket {
     pub subprotocol: Option<String>,
     /// Every frame that was received, in order.
     pub seen: Vec<Value>,
+}
+
+/// How a session socket began: all that came up to `sync_complete`.
+#[derive(Debug)]
+pub struct Opening {
+    /// The `auth_ack`.
+    pub hello: Value,
+    /// The frames that waited for the device, in order.
+    pub pending: Vec<Value>,
+    /// The `total_unread` of `sync_complete`.
+    pub total_unread: u64,
 }
 
 /// An upgrade that was answered over HTTP.
@@ -95,6 +107,43 @@ impl Socket {
             &format!("/conversations/{conversation}/ws?after_seq={after_seq}"),
         )
         .await
+    }
+
+    /// Opens a device's session socket, and receives what waits for it.
+    ///
+    /// # Panics
+    /// When it is refused, or begins with anything but `auth_ack`.
+    pub async fn session(user: &User) -> (Self, Opening) {
+        let (mut socket, hello) = Self::begin_session(user).await;
+        let last = socket.until_type("sync_complete").await;
+        let total_unread = last["total_unread"].as_u64().expect("a total_unread");
+        let pending = socket.seen[1..socket.seen.len() - 1].to_vec();
+        let opening = Opening {
+            hello,
+            pending,
+            total_unread,
+        };
+        (socket, opening)
+    }
+
+    /// Opens a device's session socket and gives it with its `auth_ack`; what waits is still to
+    /// be received.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn begin_session(user: &User) -> (Self, Value) {
+        Self::open_at(user, "/ws").await
+    }
+
+    /// The status with which an upgrade is refused.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn refusal(api: &Api, path: &str, headers: &[(&str, &str)]) -> u16 {
+        match Self::upgrade(api, path, headers).await {
+            Ok(_) => panic!("{path} was opened with {headers:?}"),
+            Err(refused) => refused.status,
+        }
     }
 
     async fn open_at(user: &User, path: &str) -> (Self, Value) {
@@ -262,6 +311,40 @@ impl Socket {
         self.seen[before..self.seen.len() - 1].to_vec()
     }
 
+    /// Receives for so long, and gives what came: for what should not come.
+    ///
+    /// # Panics
+    /// When the socket is closed.
+    pub async fn quiet_for(&mut self, time: Duration) -> Vec<Value> {
+        let before = self.seen.len();
+        let receiving = async {
+            loop {
+                self.recv().await;
+            }
+        };
+        // Receiving can be broken off: a frame is in `waiting` or in `seen`.
+        let _ = tokio::time::timeout(time, receiving).await;
+        self.seen[before..].to_vec()
+    }
+
+    /// Waits until the server refuses what was sent with an error, or closes with one of these
+    /// codes.
+    ///
+    /// # Panics
+    /// When it does neither.
+    pub async fn refuses_or_closes(&mut self, codes: &[u16]) {
+        match self.try_recv().await {
+            Some(frame) => assert_eq!(frame["type"], "error", "{frame}"),
+            None => {
+                let code = self.close_code().await;
+                assert!(
+                    code.is_some_and(|code| codes.contains(&code)),
+                    "closed with {code:?}"
+                );
+            }
+        }
+    }
+
     /// Waits until the server closes, and gives its close code, where it gave one.
     ///
     /// # Panics
@@ -301,12 +384,62 @@ pub fn send_message(conversation: &str, client_msg_id: &str, content: &str) -> V
     })
 }
 
+/// A frame with a position: `ack` or `read_receipt`.
+#[must_use]
+pub fn position(kind: &str, conversation: &str, up_to_seq: u64) -> Value {
+    json!({"type": kind, "conversation_id": conversation, "up_to_seq": up_to_seq})
+}
+
+/// The frame by which a device acknowledges.
+#[must_use]
+pub fn ack(conversation: &str, up_to_seq: u64) -> Value {
+    position("ack", conversation, up_to_seq)
+}
+
+/// The frame by which a person has read.
+#[must_use]
+pub fn read(conversation: &str, up_to_seq: u64) -> Value {
+    position("read_receipt", conversation, up_to_seq)
+}
+
+/// The frame that says that someone is writing (`typing_start`) or has stopped (`typing_stop`).
+#[must_use]
+pub fn typing(kind: &str, conversation: &str) -> Value {
+    json!({"type": kind, "conversation_id": conversation})
+}
+
+/// Those among these frames that have this type.
+#[must_use]
+pub fn of_type(frames: &[Value], kind: &str) -> Vec<Value> {
+    frames
+        .iter()
+        .filter(|frame| frame["type"] == kind)
+        .cloned()
+        .collect()
+}
+
+/// The events of one conversation among these frames.
+#[must_use]
+pub fn events_of(frames: &[Value], conversation: &str) -> Vec<Value> {
+    frames
+        .iter()
+        .filter(|frame| frame["conversation_id"] == conversation && is_event(frame))
+        .cloned()
+        .collect()
+}
+
+/// Whether the frame is an event of a conversation's log.
+#[must_use]
+pub fn is_event(frame: &Value) -> bool {
+    frame["type"] == "new_message" || frame["type"] == "member_added"
+}
+
 /// The seqs of the events among these frames.
 #[must_use]
 pub fn seqs(frames: &[Value]) -> Vec<u64> {
     frames
         .iter()
-        .filter(|frame| frame["type"] == "new_message" || frame["type"] == "member_added")
+        .filter(|frame| is_event(frame))
         .filter_map(|frame| frame["seq"].as_u64())
         .collect()
 }

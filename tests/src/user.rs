@@ -1,9 +1,10 @@
 //! People who use the service, and what they do most.
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::api::text;
-use crate::{Api, Reply, Server, phone_number};
+use crate::{Api, Reply, Server, eventually, phone_number};
 
 /// A person on a device, signed in.
 #[derive(Debug, Clone)]
@@ -51,6 +52,30 @@ impl User {
             users.push(Self::sign_up(server).await);
         }
         users.try_into().expect("as many as were asked for")
+    }
+
+    /// As [`User::sign_up_all`], several at a time.
+    ///
+    /// # Panics
+    /// When it does not work.
+    pub async fn sign_up_many(server: &Server, count: usize) -> Vec<Self> {
+        let api = Api::of(server);
+        let one = |_| {
+            let api = api.clone();
+            async move { api.sign_in(&phone_number()).await }
+        };
+        stream::iter(0..count).map(one).buffered(8).collect().await
+    }
+
+    /// The same person on one more device.
+    ///
+    /// # Panics
+    /// When it does not work.
+    pub async fn on_another_device(&self) -> Self {
+        let other = self.api.without_token().sign_in(&self.phone_number).await;
+        assert_eq!(other.id, self.id, "a number is one person");
+        assert_ne!(other.device_id(), self.device_id());
+        other
     }
 
     /// The same device, at a server that was started again.
@@ -191,6 +216,38 @@ impl User {
             .iter()
             .find(|item| item["id"] == conversation)
             .cloned()
+    }
+
+    /// Waits until the list shows this as the conversation's newest event, and gives its entry:
+    /// the person's inbox then has everything up to there.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub async fn reached(&self, conversation: &str, head_seq: u64) -> Value {
+        eventually("the list to show the newest event", async || {
+            self.item(conversation)
+                .await
+                .filter(|item| item["head_seq"] == head_seq)
+        })
+        .await
+    }
+
+    /// Says that everything up to a seq has been read, over HTTP.
+    ///
+    /// # Panics
+    /// When the connection fails.
+    pub async fn mark_read(&self, conversation: &str, up_to_seq: u64) -> Reply {
+        let path = format!("/conversations/{conversation}/read");
+        self.api.post(&path, json!({"up_to_seq": up_to_seq})).await
+    }
+
+    /// Changes one of the privacy settings.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn set_privacy(&self, setting: &str, value: Value) {
+        let body = json!({"privacy": {setting: value}});
+        self.api.ask("PATCH", "/users/me", body).await.ok(200);
     }
 
     /// The number of the conversation's newest event.

@@ -136,13 +136,13 @@ async fn frames_that_break_the_protocol_close_at_most_their_own_socket() {
                 .into_bytes(),
         )
         .await;
-    refused_or_closed(&mut socket, &[4000]).await;
+    socket.refuses_or_closes(&[4000]).await;
 
     let mut frame = send_message(&id, &uuid(), "hello");
     frame["padding"] = json!("x".repeat(FRAME_LIMIT));
     let (mut socket, _) = Socket::open(&ann, &id).await;
     socket.send(&frame).await;
-    refused_or_closed(&mut socket, &[4000, 1009]).await;
+    socket.refuses_or_closes(&[4000, 1009]).await;
     assert_eq!(ann.head_seq(&id).await, before, "neither was taken");
 
     let mut largest = send_message(&id, &uuid(), "just fits");
@@ -156,18 +156,4 @@ async fn frames_that_break_the_protocol_close_at_most_their_own_socket() {
         other.until_type("new_message").await["content"],
         "just fits"
     );
-}
-
-/// The server says that it is an error, or closes with one of these codes.
-async fn refused_or_closed(socket: &mut Socket, codes: &[u16]) {
-    match socket.try_recv().await {
-        Some(frame) => assert_eq!(frame["type"], "error", "{frame}"),
-        None => {
-            let code = socket.close_code().await;
-            assert!(
-                code.is_some_and(|code| codes.contains(&code)),
-                "closed with {code:?}"
-            );
-        }
-    }
 }
