@@ -17,7 +17,6 @@ pub mod alarm;
 mod bindings;
 pub mod call;
 pub mod conversation;
-pub mod frames;
 pub mod host;
 pub mod sockets;
 pub mod sql;

@@ -25,6 +25,7 @@ use js_sys::JsString;
 use parlance_shared::conversation::call::{ConversationObject, SOCKET_HEADER};
 use parlance_shared::conversation::socket::farewell;
 use parlance_shared::object::ObjectClass;
+use parlance_shared::protocol::batch;
 use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::OBJECT_SCOPE;
@@ -44,7 +45,7 @@ use worker::{
 use crate::host::{self, SystemClock, SystemEntropy};
 use crate::sockets::{self, Socket};
 use crate::sql::DurableSql;
-use crate::{alarm, frames, stub};
+use crate::{alarm, stub};
 
 const OBJECT: &str = "user";
 
@@ -298,7 +299,7 @@ impl Core {
     async fn carry_out(self: &Rc<Self>, effects: Effects) -> worker::Result<()> {
         for effect in effects {
             match effect {
-                Effect::Send { to, frames } => self.send(&to, frames),
+                Effect::Send { to, frames } => self.send(&to, &frames),
                 Effect::Keep { socket, state } => {
                     if let Some(socket) = self.socket(socket)
                         && let Err(error) = socket.attach(&state)
@@ -349,8 +350,9 @@ impl Core {
     }
 
     /// Sends frames to sockets: one as it is, several as batches.
-    fn send(&self, to: &[SocketId], frames: Vec<ServerFrame>) {
-        for text in frames::texts(frames) {
+    fn send(&self, to: &[SocketId], frames: &[ServerFrame]) {
+        let texts: Vec<_> = frames.iter().map(ServerFrame::to_text).collect();
+        for text in batch::pack(&texts) {
             let text = JsString::from(text);
             for socket in to.iter().filter_map(|id| self.socket(*id)) {
                 // A socket that has closed meanwhile needs none: what it has not acknowledged

@@ -320,6 +320,9 @@ impl<S: Sql> UserService<S> {
             }
             Ok::<_, ServiceError>((before, after))
         })?;
+        if after.privacy.last_seen == before.privacy.last_seen {
+            return Ok((after, Vec::new()));
+        }
         // The change is made: that it could not be told to all is for the log.
         let effects = match self.privacy_changed(before.privacy.last_seen, now) {
             Ok(effects) => effects,
