@@ -96,10 +96,10 @@ impl Socket {
 /// section 7.4).
 #[must_use]
 pub fn echo_code(code: usize) -> u16 {
-    match u16::try_from(code) {
-        Ok(code @ (1000 | 3000..=4999)) => code,
-        _ => 1000,
-    }
+    u16::try_from(code)
+        .ok()
+        .filter(|code| matches!(code, 1000 | 3000..=4999))
+        .unwrap_or(1000)
 }
 
 /// A fresh socket that the object has accepted: its own end, and the response to the upgrade.

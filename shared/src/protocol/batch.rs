@@ -54,7 +54,7 @@ mod tests {
     fn one_frame_goes_as_it_is_and_several_as_a_batch() {
         let pong = ServerFrame::Pong.to_text();
         assert_eq!(pack::<&str>(&[]), Vec::<String>::new());
-        assert_eq!(pack(&[&pong]), [pong.clone()]);
+        assert_eq!(pack(&[&pong]), std::slice::from_ref(&pong));
         let packed = pack(&[&pong, &pong]);
         let whole = ServerFrame::Batch {
             frames: vec![ServerFrame::Pong, ServerFrame::Pong],
