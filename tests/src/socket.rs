@@ -270,8 +270,12 @@ impl Socket {
         }
     }
 
-    fn last_seen(&self) -> &[Value] {
-        &self.seen[self.seen.len().saturating_sub(5)..]
+    /// The last frames, as a failure shows them: the beginning of each tells enough.
+    fn last_seen(&self) -> Vec<String> {
+        let last = &self.seen[self.seen.len().saturating_sub(5)..];
+        last.iter()
+            .map(|frame| frame.to_string().chars().take(400).collect())
+            .collect()
     }
 
     /// Receives up to the first frame that `fits`, and gives that; the others are in

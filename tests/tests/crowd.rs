@@ -45,6 +45,10 @@ async fn a_message_to_a_crowd_reaches_everyone_and_its_ack_waits_for_nobody() {
         let acked = session.until_type("msg_ack").await;
         assert_eq!(acked["client_msg_id"], frame["client_msg_id"]);
     }
+    for socket in &mut connected {
+        // Whoever says nothing for long counts as gone.
+        socket.send_text(r#"{"type":"ping"}"#).await;
+    }
     let head = start + BURST;
     let log: Vec<Value> = author.events(&id, start).await;
     assert_eq!(log.len() as u64, BURST);

@@ -138,6 +138,12 @@ async fn unread_counts_are_exact_over_any_mixture() {
                 sessions[who] = session;
             }
         }
+        if step % 10 == 0 {
+            // Whoever says nothing for long counts as gone.
+            for session in &mut sessions {
+                session.send_text(r#"{"type":"ping"}"#).await;
+            }
+        }
         if step % 30 == 0 {
             for (who, user) in users.iter().enumerate() {
                 check(user, &mine[who], &read_seqs).await;
