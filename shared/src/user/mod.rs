@@ -4,9 +4,11 @@
 //! conversation objects, which may come again and are then ignored.
 
 pub mod call;
+mod catch_up;
 pub mod connect;
 mod devices;
 pub mod effect;
+mod events;
 mod frames;
 mod inbox;
 mod list;

@@ -440,10 +440,10 @@ proptest! {
             }
             world.ring();
         }
-        for user in 0..count {
-            mark(&mut world, user, truth[user].0, truth[user].1);
+        for (user, (delivered, read)) in truth.iter().copied().enumerate() {
+            mark(&mut world, user, delivered, read);
             let place = world.service.load().unwrap().unwrap().positions.of(world.users[user]);
-            prop_assert_eq!((place.delivered.seq.get(), place.read.seq.get()), truth[user]);
+            prop_assert_eq!((place.delivered.seq.get(), place.read.seq.get()), (delivered, read));
         }
     }
 }
