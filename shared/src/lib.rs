@@ -12,6 +12,7 @@ pub mod account;
 pub mod conversation;
 pub mod entropy;
 pub mod ids;
+pub mod limiter;
 pub mod limits;
 pub mod object;
 pub mod page;
