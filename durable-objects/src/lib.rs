@@ -18,6 +18,7 @@ mod bindings;
 pub mod call;
 pub mod conversation;
 pub mod host;
+pub mod limiter;
 pub mod sockets;
 pub mod sql;
 pub mod stub;

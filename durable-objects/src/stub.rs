@@ -4,6 +4,9 @@
 //! [`Answer`]; the object's side is [`crate::host`]. An upgrade is a `GET` whose header holds the
 //! request, answered 101, or 200 with an [`Answer`] that holds the problem.
 //!
+//! A call that serves a client's request carries that request's name, so that a trace shows the
+//! two together: see [`Caller`].
+//!
 //! What always holds: a call that fails says whether the object refused or did not answer. One
 //! that did not answer may have been carried out.
 
@@ -21,6 +24,101 @@ use crate::host::message_of;
 
 /// The host is never looked up: a stub's requests go to its object.
 const URL: &str = "https://object/";
+/// Where the name of the client's request travels.
+const REQUEST_ID: &str = "x-request-id";
+
+/// Who calls: a deployment's objects, and the client's request that the call serves, if one does.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// The bindings.
+    pub env: &'a Env,
+    /// The name of the client's request: letters, digits, `_` and `-`.
+    pub request_id: Option<&'a str>,
+}
+
+impl Caller<'_> {
+    /// Asks an object and reads its reply.
+    ///
+    /// # Errors
+    /// See [`CallFailure`].
+    pub async fn call<O: ObjectClass, C: Call<O>>(
+        &self,
+        name: &O::Name,
+        call: C,
+    ) -> Result<C::Reply, CallFailure> {
+        let request: O::Request = call.into();
+        let body = serde_json::to_string(&request).map_err(CallFailure::impossible)?;
+        let body = JsString::from(body);
+        let answer = self
+            .call_raw(O::BINDING, &O::object_name(name), &body)
+            .await?;
+        read_answer(&answer)
+    }
+
+    async fn call_raw(
+        &self,
+        binding: &str,
+        name: &str,
+        body: &JsString,
+    ) -> Result<String, CallFailure> {
+        let init = web_sys::RequestInit::new();
+        init.set_method("POST");
+        init.set_body(body);
+        if self.request_id.is_some() {
+            let headers = self.headers()?;
+            init.set_headers(&headers);
+        }
+        let response = fetch(self.env, binding, name, &init).await?;
+        read_body(&response).await
+    }
+
+    /// Opens a socket at an object: an upgrade request with `open` as JSON in the header
+    /// `header`. Gives back the object's 101, with its end of the socket in it.
+    ///
+    /// # Errors
+    /// See [`CallFailure`].
+    pub async fn upgrade<O: ObjectClass>(
+        &self,
+        name: &O::Name,
+        header: &str,
+        open: &impl Serialize,
+    ) -> Result<Response, CallFailure> {
+        let open = serde_json::to_string(open).map_err(CallFailure::impossible)?;
+        let headers = self.headers()?;
+        set(&headers, "upgrade", "websocket")?;
+        set(&headers, header, &open)?;
+        let init = web_sys::RequestInit::new();
+        init.set_headers(&headers);
+        let response = fetch(self.env, O::BINDING, &O::object_name(name), &init).await?;
+        if response.status() == 101 {
+            return Ok(response.into());
+        }
+        let status = response.status();
+        match read_answer::<serde_json::Value>(&read_body(&response).await?) {
+            Err(failure) => Err(failure),
+            Ok(_) => Err(CallFailure::Unreadable { status }),
+        }
+    }
+
+    fn headers(&self) -> Result<web_sys::Headers, CallFailure> {
+        let headers = web_sys::Headers::new().map_err(|exception| refused(&exception))?;
+        if let Some(request_id) = self.request_id {
+            set(&headers, REQUEST_ID, request_id)?;
+        }
+        Ok(headers)
+    }
+}
+
+fn set(headers: &web_sys::Headers, name: &str, value: &str) -> Result<(), CallFailure> {
+    headers
+        .set(name, value)
+        .map_err(|exception| refused(&exception))
+}
+
+/// The runtime does not take what was to be sent.
+fn refused(exception: &JsValue) -> CallFailure {
+    CallFailure::impossible(message_of(exception))
+}
 
 /// Why a call gave no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +179,7 @@ impl CallFailure {
     }
 }
 
-/// Asks an object and reads its reply.
+/// Asks an object on behalf of no client's request, and reads its reply.
 ///
 /// # Errors
 /// See [`CallFailure`].
@@ -90,16 +188,8 @@ pub async fn call<O: ObjectClass, C: Call<O>>(
     name: &O::Name,
     call: C,
 ) -> Result<C::Reply, CallFailure> {
-    let request: O::Request = call.into();
-    let body = serde_json::to_string(&request).map_err(CallFailure::impossible)?;
-    let answer = call_raw(
-        env,
-        O::BINDING,
-        &O::object_name(name),
-        &JsString::from(body),
-    )
-    .await?;
-    read_answer(&answer)
+    let request_id = None;
+    Caller { env, request_id }.call(name, call).await
 }
 
 /// Asks the object `name` of the class bound as `binding`, with a request that is JSON already,
@@ -113,40 +203,10 @@ pub async fn call_raw(
     name: &str,
     body: &JsString,
 ) -> Result<String, CallFailure> {
-    let init = web_sys::RequestInit::new();
-    init.set_method("POST");
-    init.set_body(body);
-    let response = fetch(env, binding, name, &init).await?;
-    read_body(&response).await
-}
-
-/// Opens a socket at an object: an upgrade request with `open` as JSON in the header `header`.
-/// Gives back the object's 101, to be handed on to the client as it is.
-///
-/// # Errors
-/// See [`CallFailure`].
-pub async fn upgrade<O: ObjectClass>(
-    env: &Env,
-    name: &O::Name,
-    header: &str,
-    open: &impl Serialize,
-) -> Result<Response, CallFailure> {
-    let open = serde_json::to_string(open).map_err(CallFailure::impossible)?;
-    let thrown = |exception: JsValue| CallFailure::impossible(message_of(&exception));
-    let headers = web_sys::Headers::new().map_err(thrown)?;
-    headers.set("upgrade", "websocket").map_err(thrown)?;
-    headers.set(header, &open).map_err(thrown)?;
-    let init = web_sys::RequestInit::new();
-    init.set_headers(&headers);
-    let response = fetch(env, O::BINDING, &O::object_name(name), &init).await?;
-    if response.status() == 101 {
-        return Ok(response.into());
-    }
-    let status = response.status();
-    match read_answer::<serde_json::Value>(&read_body(&response).await?) {
-        Err(failure) => Err(failure),
-        Ok(_) => Err(CallFailure::Unreadable { status }),
-    }
+    let request_id = None;
+    Caller { env, request_id }
+        .call_raw(binding, name, body)
+        .await
 }
 
 async fn fetch(

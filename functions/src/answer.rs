@@ -1,5 +1,10 @@
 //! Responses that tell of success, and the headers that every response has.
 
+use std::fmt;
+use std::pin::Pin;
+
+use futures_util::Stream;
+use futures_util::stream::LocalBoxStream;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
@@ -32,10 +37,37 @@ pub fn empty(status: StatusCode) -> Response<Vec<u8>> {
     response
 }
 
+/// A body that comes in pieces, for as long as the client wants it. Dropping it lets go of all
+/// that it holds.
+pub struct Pieces(LocalBoxStream<'static, Vec<u8>>);
+
+impl Pieces {
+    /// A body of these pieces.
+    pub fn new(stream: impl Stream<Item = Vec<u8>> + 'static) -> Self {
+        Self(Box::pin(stream))
+    }
+}
+
+impl Stream for Pieces {
+    type Item = Vec<u8>;
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Vec<u8>>> {
+        self.get_mut().0.as_mut().poll_next(context)
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pieces(..)")
+    }
+}
+
 /// Adds the headers that every response has. Nothing is stored by caches unless a handler has
 /// said so: most answers are for one caller only.
-pub(crate) fn finish(response: &mut Response<Vec<u8>>, request_id: &str) {
-    let headers = response.headers_mut();
+pub(crate) fn finish(headers: &mut HeaderMap, request_id: &str) {
     add(headers, CACHE_CONTROL, "no-store");
     add(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
     add(

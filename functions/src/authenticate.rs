@@ -1,7 +1,10 @@
 //! Who is asking: the one place that reads a token from a request.
 //!
 //! A token comes as `Authorization: Bearer <token>`; a browser's socket, which cannot set that
-//! header, offers `Sec-WebSocket-Protocol: parlance.v1, bearer.<token>`.
+//! header, offers `Sec-WebSocket-Protocol: parlance.v1, bearer.<token>`. A browser's
+//! `EventSource`, which can do neither, puts it in the query, where the route allows that.
+
+use std::borrow::Cow;
 
 use http::Request;
 use http::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -10,10 +13,13 @@ use parlance_shared::protocol::frame::SUBPROTOCOL;
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
 
+use crate::query::Query;
 use crate::token::Keys;
 
 /// What stands before the token in an offered subprotocol.
 const BEARER_SUBPROTOCOL: &str = "bearer.";
+/// The parameter of a query that holds a token (RFC 6750, section 2.3).
+const TOKEN_PARAMETER: &str = "access_token";
 
 /// Who asks, by a token that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +34,20 @@ pub struct Caller {
     pub subprotocol: bool,
 }
 
-/// The token that a request presents, from its header or, on an upgrade, its subprotocols.
+/// The token that a request presents: from its header, on an upgrade from its subprotocols, or,
+/// where the route allows it, from its query.
 #[must_use]
-pub fn presented<T>(request: &Request<T>) -> Option<&str> {
-    let headers = request.headers();
+pub fn presented<T>(request: &Request<T>, in_query: bool) -> Option<Cow<'_, str>> {
+    in_headers(request.headers())
+        .map(Cow::Borrowed)
+        .or_else(|| {
+            let query = in_query.then(|| Query::of(request.uri()))?;
+            let token = query.text(TOKEN_PARAMETER).ok()??;
+            Some(Cow::Owned(token.to_owned()))
+        })
+}
+
+fn in_headers(headers: &HeaderMap) -> Option<&str> {
     bearer(headers).or_else(|| {
         // Only next to the protocol's own name: a server must answer one that was offered.
         let is_offered = is_upgrade(headers) && offers(headers, SUBPROTOCOL);
@@ -45,12 +61,17 @@ pub fn presented<T>(request: &Request<T>) -> Option<&str> {
 ///
 /// # Errors
 /// `unauthenticated` where the request presents no token, or none that holds.
-pub fn caller<T>(keys: &Keys, request: &Request<T>, now: Timestamp) -> Result<Caller, Problem> {
-    let token = presented(request).ok_or_else(|| {
+pub fn caller<T>(
+    keys: &Keys,
+    request: &Request<T>,
+    in_query: bool,
+    now: Timestamp,
+) -> Result<Caller, Problem> {
+    let token = presented(request, in_query).ok_or_else(|| {
         Problem::unauthenticated("This needs an access token: Authorization: Bearer <token>.")
     })?;
     let verified = keys
-        .verify(token, now)
+        .verify(&token, now)
         .map_err(|error| Problem::unauthenticated(error.to_string()))?;
     Ok(Caller {
         user_id: verified.user_id,
@@ -99,6 +120,24 @@ fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
+    fn presented(request: &Request<()>) -> Option<String> {
+        super::presented(request, false).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn a_query_carries_a_token_where_that_is_allowed_and_nothing_else_does() {
+        let request = |query: &str| Request::get(format!("/?{query}")).body(()).unwrap();
+        let given = request("access_token=a.b%2Ec");
+        assert_eq!(super::presented(&given, true).as_deref(), Some("a.b.c"));
+        assert_eq!(presented(&given), None);
+        let twice = request("access_token=t&access_token=t");
+        assert_eq!(super::presented(&twice, true), None);
+        let mut both = request("access_token=q");
+        let header = "Bearer h".parse().unwrap();
+        both.headers_mut().insert(AUTHORIZATION, header);
+        assert_eq!(super::presented(&both, true).as_deref(), Some("h"));
+    }
+
     fn request(headers: &[(&str, &str)]) -> Request<()> {
         headers
             .iter()
@@ -113,11 +152,11 @@ mod tests {
     fn the_header_s_scheme_is_read_in_any_case_and_the_header_once() {
         assert_eq!(
             presented(&request(&[("authorization", "Bearer t")])),
-            Some("t")
+            Some("t".to_owned())
         );
         assert_eq!(
             presented(&request(&[("authorization", "bearer t")])),
-            Some("t")
+            Some("t".to_owned())
         );
         for headers in [
             &[("authorization", "Basic t")][..],
@@ -135,7 +174,7 @@ mod tests {
         let offer = ("sec-websocket-protocol", "parlance.v1, bearer.t");
         assert_eq!(
             presented(&request(&[offer, ("upgrade", "WebSocket")])),
-            Some("t")
+            Some("t".to_owned())
         );
         assert_eq!(presented(&request(&[offer])), None);
         let alone = ("sec-websocket-protocol", "bearer.t");
@@ -148,12 +187,12 @@ mod tests {
             ("sec-websocket-protocol", "bearer.t"),
             ("upgrade", "websocket"),
         ];
-        assert_eq!(presented(&request(&split)), Some("t"));
+        assert_eq!(presented(&request(&split)), Some("t".to_owned()));
         let both = [
             offer,
             ("upgrade", "websocket"),
             ("authorization", "Bearer h"),
         ];
-        assert_eq!(presented(&request(&both)), Some("h"));
+        assert_eq!(presented(&request(&both)), Some("h".to_owned()));
     }
 }

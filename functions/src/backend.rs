@@ -3,14 +3,17 @@
 //! On Cloudflare a call goes to an object's stub; where all objects live in one database it is
 //! the service itself, called at once. A handler cannot tell.
 
+use std::time::Duration;
+
 use parlance_shared::account::call::{AccountName, AccountObject};
 use parlance_shared::conversation::call::{ConversationObject, OpenSocket};
 use parlance_shared::entropy::Entropy;
 use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::limiter::{LimiterName, LimiterObject};
 use parlance_shared::object::Call;
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
-use parlance_shared::user::call::UserObject;
+use parlance_shared::user::call::{OpenSession, UserObject};
 
 /// The platform, as handlers see it.
 ///
@@ -20,6 +23,8 @@ use parlance_shared::user::call::UserObject;
 pub trait Backend {
     /// An accepted socket, as the platform hands it back to the client.
     type Upgrade;
+    /// A session that the edge itself holds.
+    type Session: Session + 'static;
 
     /// Asks an account object.
     async fn account<C: Call<AccountObject>>(
@@ -38,12 +43,29 @@ pub trait Backend {
         call: C,
     ) -> Result<C::Reply, Problem>;
 
+    /// Asks a limiter object.
+    async fn limiter<C: Call<LimiterObject>>(
+        &self,
+        name: &LimiterName,
+        call: C,
+    ) -> Result<C::Reply, Problem>;
+
+    /// Counts a request by the platform's own counter, where it has one: whether it is within
+    /// [`REQUESTS_PER_MINUTE`](parlance_shared::limits::REQUESTS_PER_MINUTE).
+    async fn count_request(&self, name: &LimiterName) -> Option<bool>;
+
     /// Opens a socket at a conversation object.
     async fn conversation_socket(
         &self,
         id: ConversationId,
         open: OpenSocket,
     ) -> Result<Self::Upgrade, Problem>;
+
+    /// Opens a session socket at a user object, for the client.
+    async fn user_socket(&self, id: UserId, open: OpenSession) -> Result<Self::Upgrade, Problem>;
+
+    /// Opens a session socket at a user object, for the edge itself to translate.
+    async fn session(&self, id: UserId, open: OpenSession) -> Result<Self::Session, Problem>;
 
     /// Sends a request to another service on the internet.
     async fn send(
@@ -59,6 +81,31 @@ pub trait Backend {
 
     /// Writes one line of the log.
     fn log(&self, line: &str);
+}
+
+/// A session socket that the edge itself holds. Dropping it closes it.
+#[allow(async_fn_in_trait)] // As for `Backend`.
+pub trait Session {
+    /// What comes next, waiting for it as long as `wait` and no longer. What has come already is
+    /// given at once. After [`Incoming::Closed`] it is that for good.
+    async fn next(&mut self, wait: Duration) -> Incoming;
+
+    /// Sends a text frame. On a closed session it is lost, and `next` tells of the end.
+    fn send(&mut self, text: &str);
+
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// What comes over a [`Session`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A text frame.
+    Frame(String),
+    /// The session has ended, with this close code (RFC 6455, section 7.4).
+    Closed(u16),
+    /// Nothing has come in the time.
+    Nothing,
 }
 
 /// A request to another service did not get an answer.

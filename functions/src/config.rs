@@ -3,8 +3,10 @@
 //! What always holds: an error names variables and what they must be, never what they hold.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use parlance_shared::account::call::AccountName;
+use parlance_shared::limiter::{Limit, LimiterName};
 use parlance_shared::protocol::auth::PhoneNumber;
 
 use crate::cors::Origins;
@@ -32,7 +34,7 @@ pub struct Config {
     pub rate_limit_scale: f64,
 }
 
-/// The key that hashes phone numbers. It must never change: accounts are found by it.
+/// The key that hashes phone numbers, and addresses. It must never change: accounts are found by it.
 pub struct PhoneHashKey(Vec<u8>);
 
 impl PhoneHashKey {
@@ -40,6 +42,12 @@ impl PhoneHashKey {
     #[must_use]
     pub fn account(&self, number: &PhoneNumber) -> AccountName {
         AccountName::of(number, &self.0)
+    }
+
+    /// The bucket of `address`.
+    #[must_use]
+    pub fn limiter(&self, limit: Limit, address: IpAddr) -> LimiterName {
+        LimiterName::address(limit, address, &self.0)
     }
 }
 

@@ -18,6 +18,8 @@ pub mod config;
 pub mod cors;
 mod exchange;
 pub mod handlers;
+mod inbox;
+pub mod limit;
 pub mod log;
 pub mod problem;
 pub mod query;
@@ -27,20 +29,23 @@ pub mod token;
 pub mod verification;
 
 use http::header::{ALLOW, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use parlance_shared::protocol::problem::{Code, Problem};
 
+use crate::answer::Pieces;
 use crate::backend::Backend;
 use crate::config::{Config, ConfigError};
 use crate::exchange::Exchange;
 use crate::log::Entry;
-use crate::router::{Endpoint, Private, Public, Resolved};
+use crate::router::{Endpoint, Public, Resolved};
 
 /// What the platform is to send back.
 #[derive(Debug)]
 pub enum Reply<U> {
     /// A response.
     Http(Response<Vec<u8>>),
+    /// A response whose body comes in pieces.
+    Stream(Response<Pieces>),
     /// A socket that an object has accepted.
     Upgraded(U),
 }
@@ -61,26 +66,40 @@ pub async fn respond<B: Backend>(
         request.method(),
         resolved.pattern(),
     );
-    let mut response = match run(backend, config, &request, &resolved, &entry).await {
-        Ok(Reply::Http(response)) => response,
-        Ok(Reply::Upgraded(upgrade)) => {
-            backend.log(&entry.end(backend.now(), StatusCode::SWITCHING_PROTOCOLS));
-            return Reply::Upgraded(upgrade);
-        }
-        Err(problem) => {
+    let mut reply = run(backend, config, &request, &resolved, &entry)
+        .await
+        .unwrap_or_else(|problem| {
             entry.problem(problem.code);
-            refuse(&problem, &resolved, &request)
+            Reply::Http(refuse(&problem, &resolved, &request))
+        });
+    let status = match &mut reply {
+        Reply::Http(response) => {
+            finish(config, &request, response.headers_mut(), &request_id);
+            if request.method() == Method::HEAD {
+                response.body_mut().clear();
+            }
+            response.status()
         }
+        Reply::Stream(response) => {
+            finish(config, &request, response.headers_mut(), &request_id);
+            response.status()
+        }
+        Reply::Upgraded(_) => StatusCode::SWITCHING_PROTOCOLS,
     };
+    backend.log(&entry.end(backend.now(), status));
+    reply
+}
+
+fn finish(
+    config: &Result<Config, ConfigError>,
+    request: &Request<Vec<u8>>,
+    headers: &mut HeaderMap,
+    request_id: &str,
+) {
     if let Ok(config) = config {
-        cors::apply(&config.cors, &request, response.headers_mut());
+        cors::apply(&config.cors, request, headers);
     }
-    answer::finish(&mut response, &request_id);
-    if request.method() == Method::HEAD {
-        response.body_mut().clear();
-    }
-    backend.log(&entry.end(backend.now(), response.status()));
-    Reply::Http(response)
+    answer::finish(headers, request_id);
 }
 
 async fn run<B: Backend>(
@@ -117,14 +136,18 @@ async fn run<B: Backend>(
             let exchange = Exchange::new(backend, config, request, parameters, entry.request_id());
             match endpoint {
                 Endpoint::Public(public) => {
+                    limit::public(&exchange, *public).await?;
                     handlers::public(&exchange, *public).await.map(Reply::Http)
                 }
                 Endpoint::Private(private) => {
-                    if *private == Private::ConversationSocket {
+                    if private.opens_socket() {
                         cors::check_socket_origin(&config.cors, request)?;
                     }
-                    let caller = authenticate::caller(&config.keys, request, backend.now())?;
+                    let in_query = private.takes_token_in_query();
+                    let caller =
+                        authenticate::caller(&config.keys, request, in_query, backend.now())?;
                     entry.user(caller.user_id);
+                    limit::private(&exchange, *private, caller).await?;
                     handlers::private(&exchange, *private, caller).await
                 }
             }
@@ -152,14 +175,14 @@ fn refuse(
     resolved: &Resolved<'_>,
     request: &Request<Vec<u8>>,
 ) -> Response<Vec<u8>> {
-    let is_private = matches!(
-        resolved,
+    let is_presented = match resolved {
         Resolved::Endpoint {
-            endpoint: Endpoint::Private(_),
+            endpoint: Endpoint::Private(private),
             ..
-        }
-    );
-    let challenge = if is_private && authenticate::presented(request).is_some() {
+        } => authenticate::presented(request, private.takes_token_in_query()).is_some(),
+        _ => false,
+    };
+    let challenge = if is_presented {
         problem::Challenge::InvalidToken
     } else {
         problem::Challenge::TokenNeeded

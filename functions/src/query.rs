@@ -1,6 +1,7 @@
 //! Reading queries: unknown parameters are ignored, each known one may be there once.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::Uri;
 use parlance_shared::limits::PageLimit;
@@ -8,7 +9,7 @@ use parlance_shared::protocol::problem::Problem;
 use parlance_shared::protocol::seq::Seq;
 
 /// The greatest seq that a client can name: what a JavaScript number holds exactly.
-const MOST_SEQ: u64 = (1 << 53) - 1;
+pub(crate) const MOST_SEQ: u64 = (1 << 53) - 1;
 
 /// The parameters of a request's query.
 #[derive(Debug)]
@@ -46,6 +47,20 @@ impl<'a> Query<'a> {
             None | Some(0) => Err(Problem::invalid_field("limit", "must be an integer from 1")),
             Some(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX).min(page.most)),
         }
+    }
+
+    /// A parameter that is a whole number of seconds; above `most` it is that.
+    ///
+    /// # Errors
+    /// `invalid_request` where it is anything else.
+    pub fn seconds(&self, name: &str, default: u64, most: u64) -> Result<Duration, Problem> {
+        let seconds = match self.text(name)? {
+            None => default,
+            Some(text) => digits(text)
+                .ok_or_else(|| Problem::invalid_field(name, "must be an integer from 0"))?
+                .min(most),
+        };
+        Ok(Duration::from_secs(seconds))
     }
 
     /// A parameter that names an event's number, or the position before the first.
@@ -113,6 +128,25 @@ mod tests {
             "limit=1&limit=2",
         ] {
             assert_eq!(limit(bad), Err("limit".to_owned()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_whole_and_kept_within_the_most() {
+        let wait = |query: &str| {
+            let uri = format!("/?{query}").parse().unwrap();
+            Query::of(&uri)
+                .seconds("wait", 25, 55)
+                .map(|wait| wait.as_secs())
+                .map_err(|problem| problem.errors[0].field.clone())
+        };
+        assert_eq!(wait(""), Ok(25));
+        assert_eq!(wait("wait=0"), Ok(0));
+        assert_eq!(wait("wait=55"), Ok(55));
+        assert_eq!(wait("wait=56"), Ok(55));
+        assert_eq!(wait("wait=99999999999999999999999"), Ok(55));
+        for bad in ["wait=", "wait=-1", "wait=1.5", "wait=x", "wait=1&wait=1"] {
+            assert_eq!(wait(bad), Err("wait".to_owned()), "{bad:?}");
         }
     }
 

@@ -64,6 +64,36 @@ pub enum Private {
     ListEvents,
     /// Open a socket to it.
     ConversationSocket,
+    /// Note how far one has read it.
+    MarkRead,
+    /// Who has received and read a message.
+    GetMessageInfo,
+    /// Open a session socket.
+    SessionSocket,
+    /// The session's frames as a stream of events.
+    StreamFrames,
+    /// The session's frames, a page at a time.
+    PollFrames,
+}
+
+impl Private {
+    /// Whether it opens a socket, to which a browser's page of any origin could connect.
+    #[must_use]
+    pub const fn opens_socket(self) -> bool {
+        matches!(self, Self::ConversationSocket | Self::SessionSocket)
+    }
+
+    /// Whether the token may stand in the query: a browser's `EventSource` cannot set headers.
+    #[must_use]
+    pub const fn takes_token_in_query(self) -> bool {
+        matches!(self, Self::StreamFrames)
+    }
+
+    /// Whether it counts as a request of the device: messages have a limit of their own.
+    #[must_use]
+    pub const fn is_counted(self) -> bool {
+        !matches!(self, Self::SendMessage)
+    }
 }
 
 /// A path, a method, and what they mean.
@@ -94,7 +124,7 @@ const fn private(method: Method, path: &'static str, endpoint: Private) -> Route
 }
 
 /// All routes.
-pub static ROUTES: [Route; 20] = [
+pub static ROUTES: [Route; 25] = [
     public(Method::GET, "/healthz", Public::Health),
     public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
     public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
@@ -155,6 +185,19 @@ pub static ROUTES: [Route; 20] = [
         "/api/v1/conversations/{conversation_id}/ws",
         Private::ConversationSocket,
     ),
+    private(
+        Method::POST,
+        "/api/v1/conversations/{conversation_id}/read",
+        Private::MarkRead,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/info",
+        Private::GetMessageInfo,
+    ),
+    private(Method::GET, "/api/v1/ws", Private::SessionSocket),
+    private(Method::GET, "/api/v1/events", Private::StreamFrames),
+    private(Method::GET, "/api/v1/sync", Private::PollFrames),
 ];
 
 /// A path with all its methods.

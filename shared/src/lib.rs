@@ -13,6 +13,7 @@ pub mod bucket;
 pub mod conversation;
 pub mod entropy;
 pub mod ids;
+pub mod limiter;
 pub mod limits;
 pub mod object;
 pub mod page;

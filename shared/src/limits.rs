@@ -61,6 +61,11 @@ pub const CODE_LIFETIME: Duration = Duration::from_secs(10 * 60);
 pub const CODE_TRIES: u32 = 5;
 /// Codes that a number gets in an hour.
 pub const CODES_PER_HOUR: u32 = 5;
+/// Logins from an address in an hour.
+pub const LOGINS_PER_HOUR: u32 = 30;
+/// Requests of a device in a minute, but for those that have a limit of their own; of an
+/// address, where no device is known yet.
+pub const REQUESTS_PER_MINUTE: u32 = 300;
 /// Wrong tries in a row, over all codes of a number, after which it is locked.
 pub const LOCK_TRIES: u32 = 15;
 /// How long a number stays locked.

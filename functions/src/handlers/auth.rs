@@ -21,6 +21,7 @@ use crate::answer;
 use crate::authenticate::Caller;
 use crate::backend::Backend;
 use crate::exchange::Exchange;
+use crate::limit;
 use crate::verification::{CodeSender, Delivery, SendFailure};
 
 /// Digits of a verification code.
@@ -95,6 +96,7 @@ pub(crate) async fn login<B: Backend>(exchange: &Exchange<'_, B>) -> Handled {
         fields.label("device_name", name, limits::NAME_CHARS);
     }
     fields.finish()?;
+    limit::login(exchange).await?;
     let account = exchange.config.phone_hash_key.account(&phone_number);
     let verified = exchange
         .backend

@@ -1,15 +1,16 @@
-//! `/conversations/{conversation_id}/messages` and `/events`.
+//! `/conversations/{conversation_id}/messages`, `/events` and `/read`.
 //!
 //! A message and an acknowledgement have the shape of their frames, so that a client reads them
 //! the same from a socket and from HTTP.
 
 use http::StatusCode;
-use parlance_shared::conversation::call::{ListEvents, ListMessages, Send};
-use parlance_shared::ids::ConversationId;
+use parlance_shared::conversation::call::{GetMessageInfo, ListEvents, ListMessages, Send};
+use parlance_shared::ids::{ConversationId, MessageId};
 use parlance_shared::limits;
 use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::frame::ServerFrame;
-use parlance_shared::protocol::message::NewMessage;
+use parlance_shared::protocol::message::{NewMessage, ReadRequest};
+use parlance_shared::user::call::MarkRead;
 use serde::Serialize;
 
 use super::Handled;
@@ -74,4 +75,29 @@ pub(crate) async fn list_events<B: Backend>(exchange: &Exchange<'_, B>, caller: 
     };
     let page = exchange.backend.conversation(id, list).await?;
     answer::json(StatusCode::OK, &page)
+}
+
+/// `POST /conversations/{conversation_id}/read`
+pub(crate) async fn mark_read<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) -> Handled {
+    let conversation_id: ConversationId = exchange.id("conversation_id")?;
+    let ReadRequest { up_to_seq } = exchange.body()?;
+    let mark = MarkRead {
+        device_id: caller.device_id,
+        conversation_id,
+        up_to_seq,
+    };
+    let reply = exchange.backend.user(caller.user_id, mark).await?;
+    answer::json(StatusCode::OK, &reply)
+}
+
+/// `GET /conversations/{conversation_id}/messages/{message_id}/info`
+pub(crate) async fn info<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) -> Handled {
+    let id: ConversationId = exchange.id("conversation_id")?;
+    let message_id: MessageId = exchange.id("message_id")?;
+    let get = GetMessageInfo {
+        actor: caller.user_id,
+        message_id,
+    };
+    let info = exchange.backend.conversation(id, get).await?;
+    answer::json(StatusCode::OK, &info)
 }

@@ -5,9 +5,11 @@
 
 pub mod auth;
 pub mod conversations;
+pub mod events;
 pub mod health;
 pub mod messages;
 pub mod sockets;
+pub mod sync;
 pub mod users;
 
 use http::Response;
@@ -44,8 +46,17 @@ pub(crate) async fn private<B: Backend>(
 ) -> Result<Reply<B::Upgrade>, Problem> {
     let handled = match endpoint {
         Private::ConversationSocket => {
-            return sockets::open(exchange, caller).await.map(Reply::Upgraded);
+            return sockets::open_conversation(exchange, caller)
+                .await
+                .map(Reply::Upgraded);
         }
+        Private::SessionSocket => {
+            return sockets::open_session(exchange, caller)
+                .await
+                .map(Reply::Upgraded);
+        }
+        Private::StreamFrames => return events::stream(exchange, caller).await,
+        Private::PollFrames => sync::poll(exchange, caller).await,
         Private::Logout => auth::logout(exchange, caller).await,
         Private::GetProfile => users::get_profile(exchange, caller).await,
         Private::UpdateProfile => users::update_profile(exchange, caller).await,
@@ -60,6 +71,8 @@ pub(crate) async fn private<B: Backend>(
         Private::ListMessages => messages::list(exchange, caller).await,
         Private::SendMessage => messages::send(exchange, caller).await,
         Private::ListEvents => messages::list_events(exchange, caller).await,
+        Private::MarkRead => messages::mark_read(exchange, caller).await,
+        Private::GetMessageInfo => messages::info(exchange, caller).await,
     };
     handled.map(Reply::Http)
 }

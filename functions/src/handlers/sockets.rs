@@ -1,4 +1,4 @@
-//! `GET /conversations/{conversation_id}/ws`: opening a socket.
+//! `GET /ws` and `GET /conversations/{conversation_id}/ws`: opening sockets.
 //!
 //! A refusal is an HTTP problem: a socket is never opened only to be closed.
 
@@ -6,7 +6,7 @@ use http::Method;
 use parlance_shared::conversation::call::OpenSocket;
 use parlance_shared::ids::ConversationId;
 use parlance_shared::protocol::problem::{Code, Problem};
-use parlance_shared::user::call::CheckDevice;
+use parlance_shared::user::call::{CheckDevice, OpenSession, Transport};
 
 use crate::authenticate::{Caller, is_upgrade};
 use crate::backend::Backend;
@@ -14,18 +14,12 @@ use crate::exchange::Exchange;
 
 /// Opens a socket to a conversation. A socket outlives the moment of its token's check by far,
 /// so the device is asked for at its user, too.
-pub(crate) async fn open<B: Backend>(
+pub(crate) async fn open_conversation<B: Backend>(
     exchange: &Exchange<'_, B>,
     caller: Caller,
 ) -> Result<B::Upgrade, Problem> {
     let id: ConversationId = exchange.id("conversation_id")?;
-    let request = exchange.request;
-    if request.method() != Method::GET || !is_upgrade(request.headers()) {
-        return Err(Problem::new(
-            Code::UpgradeRequired,
-            "Ask for an upgrade: GET with Upgrade: websocket.",
-        ));
-    }
+    require_upgrade(exchange)?;
     let after_seq = exchange.query().seq("after_seq")?;
     let check = CheckDevice {
         device_id: caller.device_id,
@@ -39,4 +33,31 @@ pub(crate) async fn open<B: Backend>(
         subprotocol: caller.subprotocol,
     };
     exchange.backend.conversation_socket(id, open).await
+}
+
+/// Opens a session socket. The user object itself refuses a device that is signed out.
+pub(crate) async fn open_session<B: Backend>(
+    exchange: &Exchange<'_, B>,
+    caller: Caller,
+) -> Result<B::Upgrade, Problem> {
+    require_upgrade(exchange)?;
+    let open = OpenSession {
+        user_id: caller.user_id,
+        device_id: caller.device_id,
+        expires_at: caller.expires_at,
+        subprotocol: caller.subprotocol,
+        transport: Transport::Socket,
+    };
+    exchange.backend.user_socket(caller.user_id, open).await
+}
+
+fn require_upgrade<B>(exchange: &Exchange<'_, B>) -> Result<(), Problem> {
+    let request = exchange.request;
+    if request.method() == Method::GET && is_upgrade(request.headers()) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::UpgradeRequired,
+        "Ask for an upgrade: GET with Upgrade: websocket.",
+    ))
 }

@@ -1,30 +1,26 @@
 //! The platform as handlers see it: objects behind stubs, the runtime's clock, randomness, log
 //! and outgoing requests.
 //!
-//! A call travels as `POST https://object/` with the JSON of the class's request, and is answered
-//! 200 with the JSON of an [`Answer`]. Anything else is `unavailable`: the object was not
-//! reached, or failed on the way; whether it did what it was asked is then unknown.
+//! How a call travels is [`parlance_durable_objects::stub`]'s.
 
 use http::{Method, StatusCode};
+use parlance_durable_objects::stub::{CallFailure, Caller};
 use parlance_functions::backend::{Backend, SendError};
-use parlance_functions::{log, request_id};
+use parlance_functions::log;
 use parlance_shared::account::call::{AccountName, AccountObject};
 use parlance_shared::conversation::call::{ConversationObject, OpenSocket, SOCKET_HEADER};
 use parlance_shared::entropy::Entropy;
 use parlance_shared::ids::{ConversationId, UserId};
-use parlance_shared::object::{Answer, Call, ObjectClass};
+use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
 use parlance_shared::user::call::UserObject;
-use wasm_bindgen::{JsValue, UnwrapThrowExt as _};
-use worker::{AbortSignal, Env, Fetch, Headers, Request, RequestInit, RequestRedirect, Response};
+use serde::Serialize;
+use wasm_bindgen::UnwrapThrowExt as _;
+use worker::{AbortSignal, Env, Fetch, Request, RequestInit, RequestRedirect, Response};
 
 use crate::conversion;
 
-/// Where an object answers calls.
-const CALL_URL: &str = "https://object/";
-/// Where an object opens sockets.
-const SOCKET_URL: &str = "https://object/socket";
 /// How long another service may take to answer.
 const SEND_TIMEOUT_MILLIS: u32 = 10_000;
 
@@ -50,71 +46,44 @@ impl Objects {
         Self { env, request_id }
     }
 
+    const fn caller(&self) -> Caller<'_> {
+        Caller {
+            env: &self.env,
+            request_id: Some(self.request_id.as_str()),
+        }
+    }
+
     async fn call<O: ObjectClass, C: Call<O>>(
         &self,
         name: &O::Name,
         call: C,
     ) -> Result<C::Reply, Problem> {
-        let request: O::Request = call.into();
-        let answered = async {
-            let body = serde_json::to_string(&request).map_err(conversion::failed)?;
-            let headers = self.headers()?;
-            headers.set("content-type", "application/json")?;
-            let mut init = RequestInit::new();
-            init.with_method(worker::Method::Post)
-                .with_headers(headers)
-                .with_body(Some(JsValue::from_str(&body)));
-            let mut response = self.ask::<O>(name, CALL_URL, &init).await?;
-            read::<C::Reply>(&mut response).await
-        };
-        answered
-            .await
-            .unwrap_or_else(|error| Err(self.unreached::<O>(&error)))
+        let answered = self.caller().call(name, call).await;
+        answered.map_err(|failure| self.told::<O>(failure))
     }
 
-    async fn ask<O: ObjectClass>(
+    async fn upgrade<O: ObjectClass>(
         &self,
         name: &O::Name,
-        url: &str,
-        init: &RequestInit,
-    ) -> worker::Result<Response> {
-        self.env
-            .durable_object(O::BINDING)?
-            .get_by_name(&O::object_name(name))?
-            .fetch_with_request(Request::new_with_init(url, init)?)
-            .await
+        open: &impl Serialize,
+    ) -> Result<Response, Problem> {
+        let opened = self.caller().upgrade::<O>(name, SOCKET_HEADER, open).await;
+        opened.map_err(|failure| self.told::<O>(failure))
     }
 
-    /// The headers of every call: the name of the request that it serves.
-    fn headers(&self) -> worker::Result<Headers> {
-        let headers = Headers::new();
-        headers.set(request_id::HEADER.as_str(), &self.request_id)?;
-        Ok(headers)
+    /// What the client is told of a call that gave no reply. An object that was not reached is
+    /// logged by its class, not its name.
+    fn told<O: ObjectClass>(&self, failure: CallFailure) -> Problem {
+        if !matches!(failure, CallFailure::Refused(_)) {
+            self.failed("object_not_reached", &format!("{}: {failure}", O::BINDING));
+        }
+        failure.into_problem()
     }
 
-    /// An object did not answer. Its class is logged, not its name.
-    fn unreached<O: ObjectClass>(&self, error: &worker::Error) -> Problem {
-        self.log(&log::failure(
-            self.now(),
-            &self.request_id,
-            "object_not_reached",
-            &format!("{}: {error}", O::BINDING),
-        ));
-        Problem::unavailable("A part of the service did not answer. Please try again.")
+    fn failed(&self, event: &str, detail: &str) {
+        let line = log::failure(self.now(), &self.request_id, event, detail);
+        self.log(&line);
     }
-}
-
-/// Reads an object's answer.
-async fn read<R: serde::de::DeserializeOwned>(
-    response: &mut Response,
-) -> worker::Result<Result<R, Problem>> {
-    let status = response.status_code();
-    if status != StatusCode::OK.as_u16() {
-        return Err(conversion::failed(format!("answered {status}")));
-    }
-    let body = response.bytes().await?;
-    let answer: Answer<R> = serde_json::from_slice(&body).map_err(conversion::failed)?;
-    Ok(answer.into_result())
 }
 
 impl Backend for Objects {
@@ -145,27 +114,7 @@ impl Backend for Objects {
         id: ConversationId,
         open: OpenSocket,
     ) -> Result<Response, Problem> {
-        let opened = async {
-            let headers = self.headers()?;
-            headers.set("upgrade", "websocket")?;
-            let open = serde_json::to_string(&open).map_err(conversion::failed)?;
-            headers.set(SOCKET_HEADER, &open)?;
-            let mut init = RequestInit::new();
-            init.with_headers(headers);
-            let mut response = self
-                .ask::<ConversationObject>(&id, SOCKET_URL, &init)
-                .await?;
-            if response.status_code() == StatusCode::SWITCHING_PROTOCOLS.as_u16() {
-                return Ok(Ok(response));
-            }
-            match read::<()>(&mut response).await? {
-                Err(problem) => Ok(Err(problem)),
-                Ok(()) => Err(conversion::failed("opened no socket")),
-            }
-        };
-        opened
-            .await
-            .unwrap_or_else(|error| Err(self.unreached::<ConversationObject>(&error)))
+        self.upgrade::<ConversationObject>(&id, &open).await
     }
 
     async fn send(

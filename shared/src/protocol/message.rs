@@ -42,6 +42,13 @@ impl ContentType {
     }
 }
 
+/// The body of `POST /conversations/{id}/read`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadRequest {
+    /// The last event that was read.
+    pub up_to_seq: Seq,
+}
+
 /// The fields of `send_message`: the body of `POST .../messages` and, beside
 /// `conversation_id`, of the frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
