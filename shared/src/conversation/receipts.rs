@@ -2,9 +2,9 @@
 //!
 //! What always holds:
 //! - Receipts follow positions, which never go backwards; a delivery is told before the reading.
-//! - In a direct conversation the other side is told of its newest message that the position
-//!   covers; in a group of up to [`limits::SMALL_GROUP`] members each author of its own newest
-//!   message; in a larger one nobody is, and `info` tells who asks.
+//! - In a direct conversation, and in a group of up to [`limits::SMALL_GROUP`] members, each author
+//!   is told of its newest message that the position newly covers; in a larger group nobody is,
+//!   and `info` tells who asks.
 //! - Of reading only those are told who tell of theirs.
 //! - They are shown to those who are connected, at best effort: what is missed is seen in `info`.
 
@@ -17,7 +17,6 @@ use super::service::{ConversationService, Effects, MemberSignal, State};
 use super::store::Store;
 use crate::ids::{MessageId, UserId};
 use crate::limits;
-use crate::protocol::conversation::ConversationType;
 use crate::protocol::frame::{Receipt, ServerFrame};
 use crate::protocol::problem::ServiceError;
 use crate::protocol::seq::Seq;
@@ -175,11 +174,8 @@ fn receipts<S: Sql>(
             let covered = match newest {
                 Some(newest) if newest.seq <= from => None,
                 Some(newest) if newest.seq <= up_to_seq => Some(newest),
-                // In a group only an author's newest message counts.
-                Some(_) if state.meta.kind == ConversationType::Direct => {
-                    store.newest_of(author, from, up_to_seq)?
-                }
-                _ => None,
+                Some(_) => store.newest_of(author, from, up_to_seq)?,
+                None => None,
             };
             if let Some(covered) = covered {
                 signals.push(MemberSignal {
