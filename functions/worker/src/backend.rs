@@ -11,16 +11,22 @@ use parlance_shared::account::call::{AccountName, AccountObject};
 use parlance_shared::conversation::call::{ConversationObject, OpenSocket, SOCKET_HEADER};
 use parlance_shared::entropy::Entropy;
 use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::limiter::{LimiterName, LimiterObject};
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
-use parlance_shared::user::call::UserObject;
+use parlance_shared::user::call::{OpenSession, UserObject};
 use serde::Serialize;
-use wasm_bindgen::UnwrapThrowExt as _;
-use worker::{AbortSignal, Env, Fetch, Request, RequestInit, RequestRedirect, Response};
+use wasm_bindgen::{JsCast as _, UnwrapThrowExt as _};
+use worker::{
+    AbortSignal, Env, Fetch, RateLimiter, Request, RequestInit, RequestRedirect, Response,
+};
 
 use crate::conversion;
+use crate::session::SocketSession;
 
+/// The binding of the platform's own counter of requests.
+const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
 /// How long another service may take to answer.
 const SEND_TIMEOUT_MILLIS: u32 = 10_000;
 
@@ -88,6 +94,7 @@ impl Objects {
 
 impl Backend for Objects {
     type Upgrade = Response;
+    type Session = SocketSession;
 
     async fn account<C: Call<AccountObject>>(
         &self,
@@ -109,12 +116,48 @@ impl Backend for Objects {
         self.call::<ConversationObject, C>(&id, call).await
     }
 
+    async fn limiter<C: Call<LimiterObject>>(
+        &self,
+        name: &LimiterName,
+        call: C,
+    ) -> Result<C::Reply, Problem> {
+        self.call::<LimiterObject, C>(name, call).await
+    }
+
+    async fn count_request(&self, name: &LimiterName) -> Option<bool> {
+        // Not `Env::rate_limiter`, which wants a binding of a class of one certain name.
+        let binding = js_sys::Reflect::get(&self.env, &REQUEST_LIMIT.into()).ok()?;
+        if !binding.is_object() {
+            return None;
+        }
+        let limiter: RateLimiter = binding.unchecked_into();
+        match limiter.limit(name.as_str().to_owned()).await {
+            Ok(outcome) => Some(outcome.success),
+            Err(error) => {
+                self.failed("request_limit_failed", &error.to_string());
+                None
+            }
+        }
+    }
+
     async fn conversation_socket(
         &self,
         id: ConversationId,
         open: OpenSocket,
     ) -> Result<Response, Problem> {
         self.upgrade::<ConversationObject>(&id, &open).await
+    }
+
+    async fn user_socket(&self, id: UserId, open: OpenSession) -> Result<Response, Problem> {
+        self.upgrade::<UserObject>(&id, &open).await
+    }
+
+    async fn session(&self, id: UserId, open: OpenSession) -> Result<SocketSession, Problem> {
+        let opened = self.upgrade::<UserObject>(&id, &open).await?;
+        SocketSession::accept(opened).map_err(|error| {
+            self.failed("session_not_accepted", &error.to_string());
+            Problem::internal()
+        })
     }
 
     async fn send(
@@ -127,8 +170,7 @@ impl Backend for Objects {
     }
 
     fn now(&self) -> Timestamp {
-        let millis = worker::Date::now().as_millis();
-        Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+        now()
     }
 
     fn entropy(&self) -> &dyn Entropy {
@@ -138,6 +180,12 @@ impl Backend for Objects {
     fn log(&self, line: &str) {
         worker::console_log!("{line}");
     }
+}
+
+/// The runtime's clock. It stands still while code runs and moves with every input or output.
+pub fn now() -> Timestamp {
+    let millis = worker::Date::now().as_millis();
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 /// Sends a request to another service. It follows no redirect, which could carry credentials

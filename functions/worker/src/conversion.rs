@@ -3,10 +3,15 @@
 use futures_util::StreamExt as _;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use parlance_functions::answer::Pieces;
 use parlance_functions::body::Oversized;
+use parlance_functions::limit::ClientAddress;
 use parlance_functions::request_id;
 use parlance_shared::limits;
 use worker::{Error, Headers, Request, Response, ResponseBody, Result};
+
+/// Where Cloudflare says from which address a request came; a client cannot set it there.
+const CLIENT_ADDRESS: &str = "cf-connecting-ip";
 
 /// An error that the runtime logs, answering 500.
 pub fn failed(error: impl std::fmt::Display) -> Error {
@@ -23,6 +28,11 @@ pub async fn request(mut request: Request) -> Result<http::Request<Vec<u8>>> {
         Some(_) => read(&mut request, &headers).await?,
         None => Some(Vec::new()),
     };
+    let address = headers
+        .get(CLIENT_ADDRESS)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok())
+        .map(ClientAddress);
     let is_oversized = body.is_none();
     let mut converted = http::Request::new(body.unwrap_or_default());
     *converted.method_mut() = method;
@@ -30,6 +40,9 @@ pub async fn request(mut request: Request) -> Result<http::Request<Vec<u8>>> {
     *converted.headers_mut() = headers;
     if is_oversized {
         converted.extensions_mut().insert(Oversized);
+    }
+    if let Some(address) = address {
+        converted.extensions_mut().insert(address);
     }
     Ok(converted)
 }
@@ -97,6 +110,14 @@ pub fn response(response: http::Response<Vec<u8>>) -> Result<Response> {
         ResponseBody::Body(body)
     };
     Ok(Response::from_body(body)?
+        .with_status(parts.status.as_u16())
+        .with_headers(headers(&parts.headers)?))
+}
+
+/// A response in pieces for the runtime. Its end, or the client's going, drops the pieces.
+pub fn stream(response: http::Response<Pieces>) -> Result<Response> {
+    let (parts, body) = response.into_parts();
+    Ok(Response::from_stream(body.map(Ok::<_, Error>))?
         .with_status(parts.status.as_u16())
         .with_headers(headers(&parts.headers)?))
 }

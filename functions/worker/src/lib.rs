@@ -8,6 +8,7 @@
 
 mod backend;
 mod conversion;
+mod session;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -57,6 +58,7 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
     let objects = Objects::new(env, request_id.clone());
     match respond(&objects, &config, request).await {
         Reply::Http(response) => conversion::response(response),
+        Reply::Stream(response) => conversion::stream(response),
         Reply::Upgraded(response) => conversion::named(response, &request_id),
     }
 }
