@@ -127,7 +127,7 @@ async fn what_is_read_is_noted_by_the_reader_s_own_object() {
     let body = json!({"up_to_seq": 7});
     let answer = fake.ask("POST", &path("read"), Some(body)).await;
     assert_eq!((answer.status, answer.json()), (200, reply));
-    let made = fake.made.borrow();
+    let made = fake.made.take();
     assert_eq!((made[0].class, made[0].name.as_str()), ("USER", ME));
     assert_eq!(
         made[0].request,
@@ -152,7 +152,7 @@ async fn who_has_a_message_is_asked_of_its_conversation() {
     let info_path = path(&format!("messages/{PEER}/info"));
     let answer = fake.ask("GET", &info_path, None).await;
     assert_eq!((answer.status, answer.json()), (200, info));
-    let made = fake.made.borrow();
+    let made = fake.made.take();
     assert_eq!((made[0].class, made[0].name.as_str()), ("CONVERSATION", ID));
     assert_eq!(
         made[0].request,
