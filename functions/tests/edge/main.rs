@@ -10,9 +10,12 @@
 mod auth;
 mod conversations;
 mod cross_origin;
+mod events;
 mod every_route;
+mod limits;
 mod messages;
 mod sockets;
 mod support;
+mod sync;
 mod users;
 mod verification;

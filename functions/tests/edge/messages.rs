@@ -3,7 +3,7 @@
 use parlance_shared::protocol::problem::Problem;
 use serde_json::{Value, json};
 
-use crate::support::{Fake, ID, ME};
+use crate::support::{DEVICE, Fake, ID, ME, PEER};
 
 const AT: &str = "2025-11-24T16:00:00.000Z";
 
@@ -117,6 +117,49 @@ async fn events_follow_a_seq() {
         json!({"list_events": {"actor": ME, "after_seq": 1, "limit": 200}})
     );
     assert_eq!(made[1].fields()["after_seq"], 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_read_is_noted_by_the_reader_s_own_object() {
+    let reply = json!({"read_seq": 7, "unread": 1, "total_unread": 4});
+    let answered = reply.clone();
+    let fake = Fake::new(move |_| Ok(answered.clone()));
+    let body = json!({"up_to_seq": 7});
+    let answer = fake.ask("POST", &path("read"), Some(body)).await;
+    assert_eq!((answer.status, answer.json()), (200, reply));
+    let made = fake.made.take();
+    assert_eq!((made[0].class, made[0].name.as_str()), ("USER", ME));
+    assert_eq!(
+        made[0].request,
+        json!({"mark_read": {"device_id": DEVICE, "conversation_id": ID, "up_to_seq": 7}})
+    );
+    for body in [
+        json!({}),
+        json!({"up_to_seq": -1}),
+        json!({"up_to_seq": "7"}),
+    ] {
+        let answer = fake.ask("POST", &path("read"), Some(body)).await;
+        assert_eq!(answer.problem(400, "invalid_request"), ["up_to_seq"]);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn who_has_a_message_is_asked_of_its_conversation() {
+    let info = json!({"message_id": PEER, "seq": 2, "read_by": [{"user_id": ME, "at": AT}],
+        "delivered_to": [], "pending": [PEER]});
+    let answered = info.clone();
+    let fake = Fake::new(move |_| Ok(answered.clone()));
+    let info_path = path(&format!("messages/{PEER}/info"));
+    let answer = fake.ask("GET", &info_path, None).await;
+    assert_eq!((answer.status, answer.json()), (200, info));
+    let made = fake.made.take();
+    assert_eq!((made[0].class, made[0].name.as_str()), ("CONVERSATION", ID));
+    assert_eq!(
+        made[0].request,
+        json!({"get_message_info": {"actor": ME, "message_id": PEER}})
+    );
+    let answer = fake.ask("GET", &path("messages/x/info"), None).await;
+    assert_eq!(answer.problem(400, "invalid_request"), ["message_id"]);
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! `/conversations/{conversation_id}/ws`
+//! `/ws` and `/conversations/{conversation_id}/ws`
 
 use http::Request;
 use parlance_shared::protocol::problem::Problem;
@@ -8,7 +8,15 @@ use crate::support::{DEVICE, Fake, ID, ME, request};
 
 fn upgrade(query: &str, token: Option<&str>, headers: &[(&'static str, &str)]) -> Request<Vec<u8>> {
     let path = format!("/api/v1/conversations/{ID}/ws{query}");
-    let mut request = request("GET", &path, token, None);
+    upgrade_of(&path, token, headers)
+}
+
+fn upgrade_of(
+    path: &str,
+    token: Option<&str>,
+    headers: &[(&'static str, &str)],
+) -> Request<Vec<u8>> {
+    let mut request = request("GET", path, token, None);
     request
         .headers_mut()
         .insert("upgrade", "websocket".parse().unwrap());
@@ -66,9 +74,14 @@ async fn a_browser_offers_its_token_as_a_subprotocol() {
 #[tokio::test(flavor = "current_thread")]
 async fn what_is_no_upgrade_is_told_to_be_one() {
     let fake = Fake::idle();
-    for method in ["GET", "HEAD"] {
-        let path = format!("/api/v1/conversations/{ID}/ws");
-        let mut plain = request(method, &path, Some(&fake.token()), None);
+    let conversation = format!("/api/v1/conversations/{ID}/ws");
+    for (method, path) in [
+        ("GET", conversation.as_str()),
+        ("HEAD", &conversation),
+        ("GET", "/api/v1/ws"),
+        ("HEAD", "/api/v1/ws"),
+    ] {
+        let mut plain = request(method, path, Some(&fake.token()), None);
         if method == "HEAD" {
             plain
                 .headers_mut()
@@ -108,6 +121,12 @@ async fn a_refusal_is_a_problem_over_http() {
 async fn where_origins_are_listed_no_other_page_opens_a_socket() {
     let listed = open().with(&[("CORS_ORIGINS", "https://app.example")]);
     let token = listed.token();
+    let session = upgrade_of(
+        "/api/v1/ws",
+        Some(&token),
+        &[("origin", "https://evil.example")],
+    );
+    listed.respond(session).await.problem(403, "forbidden");
     for (origin, opens) in [
         ("https://app.example", true),
         ("https://chat.example", true), // The API's own.
@@ -132,5 +151,41 @@ async fn where_origins_are_listed_no_other_page_opens_a_socket() {
         let fake = open().with(&[("CORS_ORIGINS", origins)]);
         let request = upgrade("", Some(&token), &[("origin", "https://evil.example")]);
         assert!(fake.respond(request).await.upgraded);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_session_socket_is_opened_at_the_user_object_alone() {
+    let fake = open();
+    let offer = format!("parlance.v1, bearer.{}", fake.token());
+    let answer = fake
+        .respond(upgrade_of(
+            "/api/v1/ws",
+            None,
+            &[("sec-websocket-protocol", &offer)],
+        ))
+        .await;
+    assert!(answer.upgraded);
+    let made = fake.made.borrow();
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].name, ME);
+    assert_eq!(
+        made[0].request,
+        json!({"open_user_socket": {"user_id": ME, "device_id": DEVICE,
+            "expires_at": "2025-11-24T17:00:00.000Z", "subprotocol": true, "transport": "socket"}})
+    );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_session_that_the_user_object_refuses_is_a_problem_over_http() {
+    let fake = Fake::new(|_| Err(Problem::unauthenticated("The device is signed out.")));
+    let token = fake.token();
+    for answer in [
+        fake.respond(upgrade_of("/api/v1/ws", Some(&token), &[]))
+            .await,
+        fake.ask("GET", "/api/v1/events", None).await,
+        fake.ask("GET", "/api/v1/sync", None).await,
+    ] {
+        answer.problem(401, "unauthenticated");
     }
 }

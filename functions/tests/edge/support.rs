@@ -1,19 +1,24 @@
 //! A backend that records what it is asked and answers from closures, and requests to try it on.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
-use parlance_functions::backend::{Backend, SendError};
+use parlance_functions::answer::Pieces;
+use parlance_functions::backend::{Backend, Incoming, SendError, Session};
 use parlance_functions::config::{Config, ConfigError};
 use parlance_functions::{Reply, respond};
 use parlance_shared::account::call::{AccountName, AccountObject};
 use parlance_shared::conversation::call::{ConversationObject, OpenSocket};
 use parlance_shared::entropy::{Entropy, SeededEntropy};
 use parlance_shared::ids::{ConversationId, DeviceId, UserId};
+use parlance_shared::limiter::{LimiterName, LimiterObject};
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
-use parlance_shared::user::call::UserObject;
+use parlance_shared::user::call::{OpenSession, UserObject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -35,11 +40,16 @@ pub struct Made {
 }
 
 type Answering = dyn Fn(&Made) -> Result<Value, Problem>;
+type Counting = dyn Fn() -> Option<bool>;
 type Sending = dyn Fn() -> Result<(u16, Value), SendError>;
 
 pub struct Fake {
     pub answering: Box<Answering>,
     pub sending: Box<Sending>,
+    pub counting: Box<Counting>,
+    pub counted: RefCell<Vec<String>>,
+    pub clock: Rc<Cell<Timestamp>>,
+    pub script: Rc<RefCell<Script>>,
     pub made: RefCell<Vec<Made>>,
     pub sent: RefCell<Vec<Request<Vec<u8>>>>,
     pub lines: RefCell<Vec<String>>,
@@ -49,6 +59,75 @@ pub struct Fake {
     entropy: SeededEntropy,
 }
 
+/// What a session's user object sends, and when after [`NOW`]; and what it is sent.
+#[derive(Debug, Default)]
+pub struct Script {
+    pub arrivals: VecDeque<(Duration, Incoming)>,
+    pub sent: Vec<Value>,
+    pub closed: bool,
+}
+
+impl Script {
+    /// A frame comes.
+    pub fn frame(&mut self, millis: u64, frame: &Value) -> &mut Self {
+        let text = Incoming::Frame(frame.to_string());
+        self.arrivals
+            .push_back((Duration::from_millis(millis), text));
+        self
+    }
+
+    /// The session ends.
+    pub fn close(&mut self, millis: u64, code: u16) -> &mut Self {
+        let closed = Incoming::Closed(code);
+        self.arrivals
+            .push_back((Duration::from_millis(millis), closed));
+        self
+    }
+}
+
+/// A session that follows a script, and moves the clock where it is waited for.
+pub struct FakeSession {
+    clock: Rc<Cell<Timestamp>>,
+    script: Rc<RefCell<Script>>,
+}
+
+impl Session for FakeSession {
+    async fn next(&mut self, wait: Duration) -> Incoming {
+        let mut script = self.script.borrow_mut();
+        let now = self.clock.get();
+        match script.arrivals.front() {
+            Some((at, incoming)) if NOW + *at <= now + wait => {
+                self.clock.set(now.max(NOW + *at));
+                let incoming = incoming.clone();
+                // The end goes on.
+                if !matches!(incoming, Incoming::Closed(_)) {
+                    script.arrivals.pop_front();
+                }
+                incoming
+            }
+            _ => {
+                self.clock.set(now + wait);
+                Incoming::Nothing
+            }
+        }
+    }
+
+    fn send(&mut self, text: &str) {
+        let frame = serde_json::from_str(text).unwrap();
+        self.script.borrow_mut().sent.push(frame);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.get()
+    }
+}
+
+impl Drop for FakeSession {
+    fn drop(&mut self) {
+        self.script.borrow_mut().closed = true;
+    }
+}
+
 /// A response, read.
 #[derive(Debug)]
 pub struct Read {
@@ -56,6 +135,7 @@ pub struct Read {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub upgraded: bool,
+    pub pieces: Option<Pieces>,
 }
 
 impl Read {
@@ -115,6 +195,10 @@ impl Fake {
         Self {
             answering: Box::new(answering),
             sending: Box::new(|| Err(SendError("nothing is there".to_owned()))),
+            counting: Box::new(|| Some(true)),
+            counted: RefCell::default(),
+            clock: Rc::new(Cell::new(NOW)),
+            script: Rc::default(),
             made: RefCell::default(),
             sent: RefCell::default(),
             lines: RefCell::default(),
@@ -151,6 +235,17 @@ impl Fake {
                     headers: parts.headers,
                     body,
                     upgraded: false,
+                    pieces: None,
+                }
+            }
+            Reply::Stream(response) => {
+                let (parts, pieces) = response.into_parts();
+                Read {
+                    status: parts.status.as_u16(),
+                    headers: parts.headers,
+                    body: Vec::new(),
+                    upgraded: false,
+                    pieces: Some(pieces),
                 }
             }
             Reply::Upgraded(()) => Read {
@@ -158,6 +253,7 @@ impl Fake {
                 headers: HeaderMap::new(),
                 body: Vec::new(),
                 upgraded: true,
+                pieces: None,
             },
         }
     }
@@ -183,6 +279,16 @@ impl Fake {
         made.iter()
             .map(|made| format!("{} {}", made.class, made.call()))
             .collect()
+    }
+
+    fn opened(&self, id: UserId, call: &str, open: &OpenSession) -> Result<(), Problem> {
+        let made = Made {
+            class: "USER",
+            name: id.to_string(),
+            request: json!({call: to_json(open)}),
+        };
+        self.made.borrow_mut().push(made.clone());
+        (self.answering)(&made).map(|_| ())
     }
 
     async fn answer<O: ObjectClass, C: Call<O>>(
@@ -255,6 +361,7 @@ pub fn public_profile(user_id: &str, name: &str) -> Value {
 
 impl Backend for Fake {
     type Upgrade = ();
+    type Session = FakeSession;
 
     async fn account<C: Call<AccountObject>>(
         &self,
@@ -293,6 +400,32 @@ impl Backend for Fake {
         (self.answering)(&made).map(|_| ())
     }
 
+    async fn limiter<C: Call<LimiterObject>>(
+        &self,
+        name: &LimiterName,
+        call: C,
+    ) -> Result<C::Reply, Problem> {
+        self.answer::<LimiterObject, C>(name.as_str().to_owned(), call)
+            .await
+    }
+
+    async fn count_request(&self, name: &LimiterName) -> Option<bool> {
+        self.counted.borrow_mut().push(name.as_str().to_owned());
+        (self.counting)()
+    }
+
+    async fn user_socket(&self, id: UserId, open: OpenSession) -> Result<(), Problem> {
+        self.opened(id, "open_user_socket", &open)
+    }
+
+    async fn session(&self, id: UserId, open: OpenSession) -> Result<FakeSession, Problem> {
+        self.opened(id, "open_session", &open)?;
+        Ok(FakeSession {
+            clock: Rc::clone(&self.clock),
+            script: Rc::clone(&self.script),
+        })
+    }
+
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, SendError> {
         self.sent.borrow_mut().push(request);
         let (status, body) = (self.sending)()?;
@@ -302,7 +435,7 @@ impl Backend for Fake {
     }
 
     fn now(&self) -> Timestamp {
-        NOW
+        self.clock.get()
     }
 
     fn entropy(&self) -> &dyn Entropy {
