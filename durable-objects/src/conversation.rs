@@ -66,7 +66,8 @@ impl DurableObject for Conversation {
             host::log_failure(OBJECT, "no_auto_response", &error.to_string());
         }
         let attached = AttachedSockets::of(&state);
-        let service = ConversationService::new(DurableSql::new(&state), OBJECT_SCOPE);
+        let service = ConversationService::new(DurableSql::new(&state), OBJECT_SCOPE)
+            .with_rate_limits(host::rate_limit_scale(&env));
         let core = Rc::new(Core {
             state,
             env,

@@ -9,9 +9,9 @@
 //! content of a message or a phone number.
 
 pub mod account;
-pub mod bucket;
 pub mod conversation;
 pub mod entropy;
+pub mod frame_rate;
 pub mod ids;
 pub mod limiter;
 pub mod limits;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bucket::Refill;
+use crate::limiter::Rate;
 
 /// Bytes of a message's content.
 pub const CONTENT_BYTES: usize = 64 * 1024;
@@ -96,20 +96,11 @@ pub const SMALL_GROUP: usize = 20;
 /// The least time between two typing signals of a member.
 pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 /// Messages that a device may send.
-pub const MESSAGE_RATE: Refill = Refill {
-    per_second: 20.0,
-    burst: 60.0,
-};
+pub const MESSAGE_RATE: Rate = Rate::per(20, Duration::from_secs(1)).with_burst(60);
 /// Typing and presence frames that a device may send.
-pub const SIGNAL_RATE: Refill = Refill {
-    per_second: 10.0,
-    burst: 10.0,
-};
+pub const SIGNAL_RATE: Rate = Rate::per(10, Duration::from_secs(1));
 /// Other frames that a device may send. Acknowledging each event of a busy group stays within.
-pub const FRAME_RATE: Refill = Refill {
-    per_second: 100.0,
-    burst: 1000.0,
-};
+pub const FRAME_RATE: Rate = Rate::per(100, Duration::from_secs(1)).with_burst(1000);
 /// Devices of a user; signing in on one more signs the longest unused one out.
 pub const DEVICES: usize = 32;
 

@@ -180,7 +180,7 @@ impl Core {
         }
         match self.service() {
             Ok(mut service) => {
-                for (to, frames) in service.signals_due(signals, now) {
+                for (to, frames) in service.signals_due(signals) {
                     spawn_local(Rc::clone(self).hand_signal(to, frames));
                 }
             }
@@ -199,15 +199,11 @@ impl Core {
                 frames,
                 attached_devices,
             };
-            let online = match call::user(&self.env, user_id, signal).await {
-                Ok(signalled) => Some(signalled.online),
-                Err(failure) => {
-                    host::log_failure(OBJECT, "signal_failed", &failure.to_string());
-                    None
-                }
-            };
+            if let Err(failure) = call::user(&self.env, user_id, signal).await {
+                host::log_failure(OBJECT, "signal_failed", &failure.to_string());
+            }
             match self.service() {
-                Ok(mut service) => next = service.signalled(user_id, online, SystemClock.now()),
+                Ok(mut service) => next = service.signalled(user_id),
                 Err(error) => host::log_failure(OBJECT, "signal_forgotten", &error.to_string()),
             }
         }

@@ -53,6 +53,7 @@ pub(crate) async fn send<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller)
     message.validate()?;
     let send = Send {
         actor: caller.user_id,
+        device_id: caller.device_id,
         message,
     };
     let ack = exchange.backend.conversation(id, send).await?;

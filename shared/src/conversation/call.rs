@@ -118,6 +118,8 @@ pub struct ListMembers {
 pub struct Send {
     /// Who sends.
     pub actor: UserId,
+    /// From which device.
+    pub device_id: DeviceId,
     /// What; validated by the service.
     pub message: NewMessage,
 }

@@ -164,7 +164,6 @@ impl<S: Sql> ConversationService<S> {
         if let Some(state) = &mut self.state {
             state.lanes.taken(user_id, reply.head_seq, now);
         }
-        self.outbox.is_online(user_id, reply.online, now);
         let effects = self.advance(user_id, &reply.position, now)?;
         Ok(Effects {
             marks: true,

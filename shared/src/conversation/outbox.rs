@@ -11,18 +11,14 @@
 //!   by the client's next one.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::service::{ConversationService, MemberSignal};
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::protocol::frame::ServerFrame;
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
-use crate::time::Timestamp;
 use crate::user::call::{MarkDelivered, MarkRead};
 
-/// For how long a user object that has said that no device is connected is left alone.
-const AWAY: Duration = Duration::from_secs(30);
 /// Marks under way at once.
 const MARKS: usize = 64;
 
@@ -86,8 +82,6 @@ struct Marking {
 pub(super) struct Outbox {
     /// What waits behind each member's signal that is under way.
     signals: BTreeMap<UserId, Vec<ServerFrame>>,
-    /// When a member's user object last said that no device is connected.
-    away_since: BTreeMap<UserId, Timestamp>,
     marks: BTreeMap<MarkKey, Marking>,
     marks_under_way: usize,
 }
@@ -96,30 +90,9 @@ impl Outbox {
     pub const fn new() -> Self {
         Self {
             signals: BTreeMap::new(),
-            away_since: BTreeMap::new(),
             marks: BTreeMap::new(),
             marks_under_way: 0,
         }
-    }
-
-    /// The member does something: it is not away.
-    pub fn is_here(&mut self, user_id: UserId) {
-        self.away_since.remove(&user_id);
-    }
-
-    /// The member's user object says whether a device is connected.
-    pub fn is_online(&mut self, user_id: UserId, online: bool, now: Timestamp) {
-        if online {
-            self.away_since.remove(&user_id);
-        } else {
-            self.away_since.insert(user_id, now);
-        }
-    }
-
-    fn is_away(&self, user_id: UserId, now: Timestamp) -> bool {
-        self.away_since
-            .get(&user_id)
-            .is_some_and(|since| now.since(*since) < AWAY)
     }
 
     /// Notes what a device did; [`ConversationService::next_mark`] gives it out.
@@ -131,12 +104,10 @@ impl Outbox {
 
 impl<S: Sql> ConversationService<S> {
     /// The frames to hand to members' user objects now. Those of a member whose signal is under
-    /// way wait; those of one who has no device connected there are let go. The runtime says
-    /// what came of each with [`Self::signalled`].
+    /// way wait. The runtime says when each has been handed over with [`Self::signalled`].
     pub fn signals_due(
         &mut self,
         signals: Vec<MemberSignal>,
-        now: Timestamp,
     ) -> BTreeMap<UserId, Vec<ServerFrame>> {
         let mut due: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for MemberSignal { to, frame } in signals {
@@ -144,7 +115,7 @@ impl<S: Sql> ConversationService<S> {
                 frames.push(frame);
             } else if let Some(waiting) = self.outbox.signals.get_mut(&to) {
                 supersede(waiting, frame);
-            } else if !self.outbox.is_away(to, now) {
+            } else {
                 self.outbox.signals.insert(to, Vec::new());
                 due.insert(to, vec![frame]);
             }
@@ -152,19 +123,11 @@ impl<S: Sql> ConversationService<S> {
         due
     }
 
-    /// A signal has been handed over, and the user object said whether a device is connected; or
-    /// it did not answer. Gives the frames to hand over next, if any came meanwhile.
-    pub fn signalled(
-        &mut self,
-        to: UserId,
-        online: Option<bool>,
-        now: Timestamp,
-    ) -> Option<Vec<ServerFrame>> {
-        if let Some(online) = online {
-            self.outbox.is_online(to, online, now);
-        }
+    /// A signal has been handed over, or the user object did not answer. Gives the frames to hand
+    /// over next, if any came meanwhile.
+    pub fn signalled(&mut self, to: UserId) -> Option<Vec<ServerFrame>> {
         let waiting = self.outbox.signals.remove(&to)?;
-        if waiting.is_empty() || self.outbox.is_away(to, now) {
+        if waiting.is_empty() {
             return None;
         }
         self.outbox.signals.insert(to, Vec::new());

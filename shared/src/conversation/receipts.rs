@@ -76,7 +76,6 @@ impl<S: Sql> ConversationService<S> {
         now: Timestamp,
     ) -> Result<Effects, ServiceError> {
         self.as_member(call.user_id)?;
-        self.outbox.is_here(call.user_id);
         Ok(self.advance(call.user_id, &call.position, now)?)
     }
 

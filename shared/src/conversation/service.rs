@@ -24,6 +24,7 @@ use super::receipts::Recent;
 use super::store::{Meta, Store};
 use super::typing::Typing;
 use crate::entropy::Entropy;
+use crate::frame_rate::DeviceRates;
 use crate::ids::UserId;
 use crate::protocol::event::Event;
 use crate::protocol::frame::ServerFrame;
@@ -91,6 +92,10 @@ pub struct ConversationService<S> {
     pub(super) state: Option<State>,
     pub(super) typing: Typing,
     pub(super) outbox: Outbox,
+    /// How much each device may say here.
+    pub(super) rates: DeviceRates,
+    /// Multiplies the rate limits; 0 turns them off.
+    pub(super) rate_limit_scale: f64,
 }
 
 impl<S: Sql> ConversationService<S> {
@@ -104,7 +109,16 @@ impl<S: Sql> ConversationService<S> {
             state: None,
             typing: Typing::new(),
             outbox: Outbox::new(),
+            rates: DeviceRates::new(),
+            rate_limit_scale: 1.0,
         }
+    }
+
+    /// The same with rate limits multiplied by `scale`; 0 turns them off.
+    #[must_use]
+    pub fn with_rate_limits(mut self, scale: f64) -> Self {
+        self.rate_limit_scale = scale;
+        self
     }
 
     /// Says what the alarm is set to, if it is, before anything else is asked.
@@ -195,6 +209,11 @@ impl<S: Sql> ConversationService<S> {
             ConversationRequest::GetConversation(call) => Ok((json(&self.get(call)?)?, quiet)),
             ConversationRequest::ListMembers(call) => Ok((json(&self.list_members(call)?)?, quiet)),
             ConversationRequest::Send(call) => {
+                self.as_member(call.actor)?;
+                let scale = self.rate_limit_scale;
+                self.rates
+                    .of(call.device_id, now)
+                    .admit_message(scale, now)?;
                 let (reply, effects) = self.send(call.actor, call.message, now, entropy)?;
                 Ok((json(&reply)?, effects))
             }

@@ -135,6 +135,13 @@ pub fn on_text<S: Sql>(
         ClientFrame::SendMessage(send) => Some(send.message.client_msg_id),
         _ => None,
     };
+    let scale = service.rate_limit_scale;
+    let rates = service.rates.of(session.device_id, now);
+    if let Err(too_soon) = rates.admit(&frame, scale, now) {
+        let close = too_soon.is_last.then_some(CloseCode::RateLimited);
+        let refusal = refused(too_soon.problem.into(), client_msg_id);
+        return Outcome { close, ..refusal };
+    }
     answer(service, session, frame, now, entropy)
         .unwrap_or_else(|error| refused(error, client_msg_id))
 }

@@ -87,7 +87,6 @@ impl<S: Sql> ConversationService<S> {
                 frame: frame.clone(),
             })
             .collect();
-        self.outbox.is_here(call.actor);
         if !self.typing.pass(call.actor, call.started, now) {
             return Ok(Effects::default());
         }

@@ -53,7 +53,7 @@ requests! {
         /// News from a conversation.
         Deliver => Delivered,
         /// What passes: typing, receipts.
-        Signal => Signalled,
+        Signal => (),
         /// Read up to somewhere.
         MarkRead => ReadReply,
         /// A device has got up to somewhere on a conversation's own socket.
@@ -222,8 +222,6 @@ pub struct Delivered {
     pub head_seq: Seq,
     /// How far the user has come, so that the conversation learns it without being told apart.
     pub position: MemberPosition,
-    /// Whether a device is connected to the user object.
-    pub online: bool,
 }
 
 /// Frames that are shown to those who are connected, and otherwise forgotten.
@@ -236,13 +234,6 @@ pub struct Signal {
     /// The user's devices that are attached to the conversation itself, and have it from there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attached_devices: Vec<DeviceId>,
-}
-
-/// What became of a [`Signal`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signalled {
-    /// Whether a device is connected to the user object.
-    pub online: bool,
 }
 
 /// The user has read a conversation up to somewhere: over HTTP, or on the conversation's socket.

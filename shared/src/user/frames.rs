@@ -8,7 +8,6 @@ use super::effect::{Effect, Effects, SocketId};
 use super::pending::Pending;
 use super::reading::Origin;
 use super::service::UserService;
-use crate::bucket::Refill;
 use crate::conversation::call::SignalTyping;
 use crate::ids::{ClientMessageId, ConversationId};
 use crate::limits;
@@ -19,9 +18,6 @@ use crate::protocol::problem::{Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 use crate::time::Timestamp;
-
-/// Refusals in a row, by the rate limit, after which a session ends.
-const PATIENCE_FRAMES: u32 = 200;
 
 impl<S: Sql> UserService<S> {
     /// Answers a text frame of a session.
@@ -75,13 +71,12 @@ impl<S: Sql> UserService<S> {
             ClientFrame::SendMessage(send) => Some(send.message.client_msg_id),
             _ => None,
         };
-        if let Err(problem) = self.admit(socket, &frame, now) {
-            self.refuse(socket, problem.into(), client_msg_id, effects);
-            let refused = self
-                .sessions
-                .get(&socket)
-                .is_some_and(|session| session.refused >= PATIENCE_FRAMES);
-            if refused {
+        let scale = self.rate_limit_scale;
+        if let Some(session) = self.sessions.get_mut(&socket)
+            && let Err(too_soon) = session.rates.admit(&frame, scale, now)
+        {
+            self.refuse(socket, too_soon.problem.into(), client_msg_id, effects);
+            if too_soon.is_last {
                 self.end_session(socket, CloseCode::RateLimited, now, effects)?;
             }
             return Ok(());
@@ -90,40 +85,6 @@ impl<S: Sql> UserService<S> {
             self.refuse(socket, error, client_msg_id, effects);
         }
         Ok(())
-    }
-
-    /// Takes a token for the frame. The buckets live in memory only: an object sleeps after ten
-    /// seconds without a frame, and by then they are full again.
-    fn admit(
-        &mut self,
-        socket: SocketId,
-        frame: &ClientFrame,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
-        let scale = self.rate_limit_scale;
-        let Some(session) = self.sessions.get_mut(&socket) else {
-            return Ok(());
-        };
-        let (bucket, refill) = match frame {
-            ClientFrame::SendMessage(_) => (&mut session.messages, limits::MESSAGE_RATE),
-            ClientFrame::TypingStart(_)
-            | ClientFrame::TypingStop(_)
-            | ClientFrame::PresenceSubscribe(_) => (&mut session.signals, limits::SIGNAL_RATE),
-            _ => (&mut session.others, limits::FRAME_RATE),
-        };
-        let Some(refill) = Refill::scaled(refill, scale) else {
-            return Ok(());
-        };
-        match bucket.take(refill, now) {
-            Ok(()) => {
-                session.refused = 0;
-                Ok(())
-            }
-            Err(wait) => {
-                session.refused = session.refused.saturating_add(1);
-                Err(Problem::rate_limited("Too many frames at once.", wait))
-            }
-        }
     }
 
     fn answer(

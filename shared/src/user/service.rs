@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use super::call::{
-    Deliver, Delivered, GetProfile, ListConversations, MarkDelivered, Signal, Signalled,
-    UpdateProfile, ViewProfile,
+    Deliver, Delivered, GetProfile, ListConversations, MarkDelivered, Signal, UpdateProfile,
+    ViewProfile,
 };
 use super::effect::{Effect, Effects, SocketId, Ticket};
 use super::list::Unsaved;
@@ -234,17 +234,12 @@ impl<S: Sql> UserService<S> {
         let delivered = Delivered {
             head_seq: taken.head_seq,
             position: taken.position,
-            online: !self.sessions.is_empty(),
         };
         Ok((delivered, effects))
     }
 
     /// Shows what passes to the sessions.
-    pub(super) fn signal(
-        &mut self,
-        call: Signal,
-        now: Timestamp,
-    ) -> Result<(Signalled, Effects), ServiceError> {
+    pub(super) fn signal(&self, call: Signal, now: Timestamp) -> Effects {
         let to: Vec<_> = self
             .sessions
             .values()
@@ -252,14 +247,12 @@ impl<S: Sql> UserService<S> {
             .filter(|session| !call.attached_devices.contains(&session.kept.device_id))
             .map(|session| session.kept.socket)
             .collect();
-        let online = !self.sessions.is_empty();
         let frames = call.frames;
-        let effects = if to.is_empty() || frames.is_empty() {
+        if to.is_empty() || frames.is_empty() {
             Vec::new()
         } else {
             vec![Effect::Send { to, frames }]
-        };
-        Ok((Signalled { online }, effects))
+        }
     }
 
     /// A device has got up to somewhere on a conversation's own socket.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{OpenSession, Transport};
 use super::effect::SocketId;
-use crate::bucket::Bucket;
+use crate::frame_rate::FrameRates;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
@@ -64,14 +64,8 @@ pub(super) struct Session {
     pub typing: BTreeMap<ConversationId, Timestamp>,
     /// When the client last said something.
     pub last_frame: Option<Timestamp>,
-    /// How many messages it may send.
-    pub messages: Bucket,
-    /// How many typing and presence frames.
-    pub signals: Bucket,
-    /// How many other frames.
-    pub others: Bucket,
-    /// How many frames in a row were refused for their rate.
-    pub refused: u32,
+    /// How much it may say.
+    pub rates: FrameRates,
 }
 
 impl Session {
@@ -102,10 +96,7 @@ impl Session {
             unacknowledged_bytes: 0,
             typing: BTreeMap::new(),
             last_frame: None,
-            messages: Bucket::default(),
-            signals: Bucket::default(),
-            others: Bucket::default(),
-            refused: 0,
+            rates: FrameRates::default(),
         }
     }
 }

@@ -45,7 +45,6 @@ impl Inboxes {
                     read_receipts: true,
                     ..MemberPosition::default()
                 },
-                online: false,
             };
             let effects = world.service.delivered(user_id, &reply, world.now).unwrap();
             world.carry_out(&effects);

@@ -1,12 +1,9 @@
 //! What user objects are told beside deliveries: little, and the newest.
 
-use std::time::Duration;
-
 use super::World;
 use super::receipts::{mark, position, receipt};
 use crate::conversation::deliver::Round;
 use crate::conversation::outbox::MarkKind;
-use crate::conversation::service::MemberSignal;
 use crate::ids::DeviceId;
 use crate::protocol::frame::ServerFrame;
 use crate::protocol::seq::Seq;
@@ -18,7 +15,7 @@ fn a_burst_of_receipts_is_one_signal_under_way_and_the_newest_after_it() {
     for _ in 0..50 {
         world.send(0, "hello");
     }
-    let (author, now) = (world.users[0], world.now);
+    let author = world.users[0];
     let shown = |frames: &[ServerFrame]| -> Vec<_> {
         frames
             .iter()
@@ -28,39 +25,15 @@ fn a_burst_of_receipts_is_one_signal_under_way_and_the_newest_after_it() {
     let mut handed_over = Vec::new();
     for seq in 1..=50 {
         let signals = mark(&mut world, 1, seq, seq).signals;
-        handed_over.extend(world.service.signals_due(signals, now));
+        handed_over.extend(world.service.signals_due(signals));
     }
     let [(to, frames)] = handed_over.as_slice() else {
         panic!("one signal");
     };
     assert_eq!((*to, shown(frames)), (author, vec![('d', 1), ('r', 1)]));
-    let waited = world.service.signalled(author, Some(true), now).unwrap();
+    let waited = world.service.signalled(author).unwrap();
     assert_eq!(shown(&waited), [('d', 50), ('r', 50)]);
-    assert_eq!(world.service.signalled(author, Some(true), now), None);
-}
-
-#[test]
-fn a_user_object_without_devices_is_left_alone_for_a_while() {
-    let mut world = World::direct();
-    let to = world.users[0];
-    let goes_out = |world: &mut World| {
-        let signal = MemberSignal {
-            to,
-            frame: ServerFrame::Pong,
-        };
-        !world
-            .service
-            .signals_due(vec![signal], world.now)
-            .is_empty()
-    };
-    assert!(goes_out(&mut world));
-    assert_eq!(world.service.signalled(to, Some(false), world.now), None);
-    assert!(!goes_out(&mut world));
-    mark(&mut world, 0, 0, 0);
-    assert!(goes_out(&mut world), "it was heard of");
-    world.service.signalled(to, Some(false), world.now);
-    world.now = world.now + Duration::from_secs(30);
-    assert!(goes_out(&mut world));
+    assert_eq!(world.service.signalled(author), None);
 }
 
 #[test]
@@ -85,7 +58,6 @@ fn a_mark_waits_for_the_event_that_it_speaks_of_and_the_newest_wins() {
     let reply = Delivered {
         head_seq: Seq::new(3),
         position: position(0, 0),
-        online: true,
     };
     let effects = world.service.delivered(user_id, &reply, now).unwrap();
     assert!(effects.marks);

@@ -243,7 +243,6 @@ fn positions_are_written_behind_and_survive_a_sleep() {
         let reply = Delivered {
             head_seq: Seq::new(1),
             position: position(0, 0),
-            online: true,
         };
         world
             .service
@@ -299,7 +298,6 @@ fn a_crash_forgets_positions_and_the_next_delivery_teaches_them_again() {
     let reply = Delivered {
         head_seq: Seq::new(1),
         position: position(1, 1),
-        online: false,
     };
     world
         .service
@@ -404,7 +402,7 @@ proptest! {
                 }
                 Step::Arrive => match answers.pop() {
                     Some((user, position)) => {
-                        let reply = Delivered { head_seq: Seq::new(head), position, online: true };
+                        let reply = Delivered { head_seq: Seq::new(head), position };
                         let effects = world.service.delivered(world.users[user], &reply, world.now).unwrap();
                         world.carry_out(&effects);
                         effects

@@ -234,3 +234,31 @@ fn typing_works_here_and_presence_does_not() {
     assert_eq!(error(&presence).code, Code::InvalidRequest);
     assert_eq!(presence.close, None);
 }
+
+#[test]
+fn a_device_that_says_too_much_is_told_when_to_go_on() {
+    let mut world = World::direct();
+    let session = SocketSession::from(&opening(&world, 0, None));
+    let mut refusals = Vec::new();
+    for _ in 0..61 {
+        let message = world.text("hello");
+        let text = format!(
+            r#"{{"type":"send_message","conversation_id":"{}","client_msg_id":"{}","content":"hello"}}"#,
+            world.id(),
+            message.client_msg_id
+        );
+        let outcome = on_text(
+            &mut world.service,
+            &session,
+            &text,
+            world.now,
+            &world.entropy,
+        );
+        if let [ServerFrame::Error(error)] = outcome.replies.as_slice() {
+            assert_eq!(error.client_msg_id, Some(message.client_msg_id));
+            refusals.push((error.code, error.retry_after_ms));
+        }
+    }
+    assert_eq!(refusals, [(Code::RateLimited, Some(50))]);
+    assert_eq!(world.send(1, "another device").seq, Seq::new(61));
+}
