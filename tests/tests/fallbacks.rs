@@ -35,7 +35,8 @@ async fn poll_until(
 #[tokio::test]
 async fn stream_and_poll_show_the_frames_of_a_socket() {
     let [ann, bob] = User::sign_up_all(server::shared()).await;
-    let (streaming, polling) = tokio::join!(bob.on_another_device(), bob.on_another_device());
+    let streaming = bob.on_another_device().await;
+    let polling = bob.on_another_device().await;
     let direct = ann.direct(&bob).await;
     let group = ann.group("Two", &[&bob]).await;
     let head = ann.head_seq(&group).await;

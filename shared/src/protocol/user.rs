@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::auth::PhoneNumber;
+use super::frame::PresenceStatus;
 use crate::ids::{DeviceId, UserId};
 use crate::time::Timestamp;
 
@@ -69,6 +70,18 @@ pub struct PublicProfile {
     pub status_message: String,
     /// A link to the picture, where the viewer may see it.
     pub profile_pic_url: Option<String>,
+    /// Whether the person is here, where the viewer may know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+}
+
+/// Whether a person is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Here or not.
+    pub status: PresenceStatus,
+    /// When last here; null while online or never seen.
+    pub last_seen: Option<Timestamp>,
 }
 
 /// `PATCH /users/me`: changes the fields it names, nested ones too. A null clears

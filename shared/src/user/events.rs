@@ -127,7 +127,7 @@ impl<S: Sql> UserService<S> {
                 let (profile, effects) = self.update_profile(call, now)?;
                 Ok((done(&profile)?, effects))
             }
-            Ask::ViewProfile(call) => quiet(&self.view_profile(call)?),
+            Ask::ViewProfile(call) => quiet(&self.view_profile(call, now)?),
             Ask::ListConversations(call) => quiet(&self.list_conversations(&call)?),
             Ask::Deliver(call) => {
                 let (delivered, effects) = self.deliver(&call, now)?;

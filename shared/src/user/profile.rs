@@ -3,7 +3,7 @@
 use crate::limits;
 use crate::protocol::input::Fields;
 use crate::protocol::problem::Problem;
-use crate::protocol::user::{Audience, Privacy, Profile, ProfilePatch, PublicProfile};
+use crate::protocol::user::{Audience, Presence, Privacy, Profile, ProfilePatch, PublicProfile};
 
 /// What a device is called that did not say.
 pub(super) const UNNAMED_DEVICE: &str = "Unnamed device";
@@ -79,12 +79,17 @@ pub(super) fn patched(mut profile: Profile, patch: ProfilePatch) -> Profile {
 }
 
 /// The profile as another user sees it.
-pub(super) fn public(profile: Profile, shows_picture: bool) -> PublicProfile {
+pub(super) fn public(
+    profile: Profile,
+    shows_picture: bool,
+    presence: Option<Presence>,
+) -> PublicProfile {
     PublicProfile {
         user_id: profile.user_id,
         display_name: profile.display_name,
         status_message: profile.status_message,
         profile_pic_url: profile.profile_pic_url.filter(|_| shows_picture),
+        presence,
     }
 }
 

@@ -157,7 +157,11 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// `not_found` where this user does not exist.
-    pub fn view_profile(&mut self, call: ViewProfile) -> Result<PublicProfile, ServiceError> {
+    pub fn view_profile(
+        &mut self,
+        call: ViewProfile,
+        now: Timestamp,
+    ) -> Result<PublicProfile, ServiceError> {
         if !self.schema.is_there(&self.sql)? {
             return Err(Problem::not_found("user").into());
         }
@@ -168,7 +172,8 @@ impl<S: Sql> UserService<S> {
             || profile::includes(profile.privacy.profile_pic, || {
                 store.has_written_in(ConversationId::direct(owner, call.viewer))
             })?;
-        Ok(profile::public(profile, shows_picture))
+        let presence = self.presence_for(call.viewer, now)?;
+        Ok(profile::public(profile, shows_picture, presence))
     }
 
     /// A page of the conversation list: pinned ones first, then the newest activity first.

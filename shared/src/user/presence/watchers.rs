@@ -7,7 +7,7 @@ use crate::ids::{ConversationId, UserId};
 use crate::limits;
 use crate::protocol::frame::PresenceUpdate;
 use crate::protocol::problem::{Code, Problem, ServiceError};
-use crate::protocol::user::Audience;
+use crate::protocol::user::{Audience, Presence};
 use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
 use crate::user::call::{PresenceChanged, PresenceHeard, UnwatchPresence, WatchPresence};
@@ -84,6 +84,26 @@ impl<S: Sql> UserService<S> {
             self.presence.watchers = Some(count);
         }
         Ok(())
+    }
+
+    /// What `viewer` sees of this user's presence; none where it may not know.
+    pub(in crate::user) fn presence_for(
+        &mut self,
+        viewer: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Presence>, ServiceError> {
+        let Some(stored) = self.presence_row()? else {
+            return Ok(None);
+        };
+        let store = self.store();
+        let audience = store.presence_audience()?;
+        if !may_know(store, audience, stored.user_id, viewer)? {
+            return Ok(None);
+        }
+        let PresenceUpdate {
+            status, last_seen, ..
+        } = self.present_state(stored.user_id, true, now);
+        Ok(Some(Presence { status, last_seen }))
     }
 
     /// `watcher` no longer wants to know. No error where it was not known.

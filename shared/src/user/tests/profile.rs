@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::limits;
+use crate::protocol::frame::PresenceStatus;
 use crate::protocol::problem::Code;
-use crate::protocol::user::{Audience, Privacy, Profile, PublicProfile};
+use crate::protocol::user::{Audience, Presence, Privacy, Profile, PublicProfile};
 
 impl Fixture {
     fn patch(&mut self, device: &SignedIn, patch: &str) -> Result<Profile, Problem> {
@@ -18,7 +19,9 @@ impl Fixture {
     }
 
     fn view(&mut self, viewer: UserId) -> PublicProfile {
-        self.service.view_profile(ViewProfile { viewer }).unwrap()
+        self.service
+            .view_profile(ViewProfile { viewer }, START)
+            .unwrap()
     }
 }
 
@@ -175,9 +178,17 @@ fn others_see_the_public_part_only() {
         display_name: "Ada".to_owned(),
         status_message: "here".to_owned(),
         profile_pic_url: None,
+        presence: Some(Presence {
+            status: PresenceStatus::Offline,
+            last_seen: None,
+        }),
     };
     assert_eq!(fixture.view(user(2)), expected);
     assert_eq!(fixture.view(me()), expected);
+    let patch = r#"{"privacy":{"last_seen":"nobody"}}"#;
+    fixture.patch(&device, patch).unwrap();
+    assert_eq!(fixture.view(user(2)).presence, None);
+    assert!(fixture.view(me()).presence.is_some());
 }
 
 #[test]

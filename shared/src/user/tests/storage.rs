@@ -118,7 +118,7 @@ fn asking_a_user_that_does_not_exist_leaves_no_trace() {
             .all(|problem| problem.code == Code::Unauthenticated)
     );
     assert_eq!(
-        problem(service.view_profile(ViewProfile { viewer: me() })).code,
+        problem(service.view_profile(ViewProfile { viewer: me() }, START)).code,
         Code::NotFound
     );
     service.sign_out(SignOut { device_id }, START).unwrap();
