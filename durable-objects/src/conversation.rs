@@ -130,7 +130,13 @@ impl DurableObject for Conversation {
         message: WebSocketIncomingMessage,
     ) -> worker::Result<()> {
         let socket = Socket::from(ws);
-        let outcome = match (attached::session(&socket), message) {
+        let session = attached::session(&socket);
+        if let Some(session) = &session {
+            self.core
+                .attached
+                .heard(session.device_id, SystemClock.now());
+        }
+        let outcome = match (session, message) {
             (Some(session), WebSocketIncomingMessage::String(text)) => socket::on_text(
                 &mut *self.core.service()?,
                 &session,
@@ -244,7 +250,7 @@ impl Core {
         }
         if !effects.broadcast.is_empty() {
             self.attached
-                .broadcast(&effects.broadcast, SystemClock.now());
+                .broadcast(&self.state, &effects.broadcast, SystemClock.now());
         }
         self.signal(effects.signals);
         if effects.deliver {

@@ -47,6 +47,16 @@ impl Socket {
         Ok(self.raw().send(text)?)
     }
 
+    /// Closes the socket from this side, and forgets what was kept with it: the runtime goes on
+    /// listing it until the client has answered, which one that is gone never does.
+    ///
+    /// # Errors
+    /// When the code is none that may be sent.
+    pub fn end(&self, code: u16) -> Result<(), HostError> {
+        self.attach("")?;
+        self.close(code, "")
+    }
+
     /// Closes the socket. `reason` is at most 123 bytes (RFC 6455, section 5.5).
     ///
     /// # Errors

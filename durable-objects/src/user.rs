@@ -371,7 +371,7 @@ impl Core {
         };
         if let Some(socket) = socket {
             let _ = socket.send(&JsString::from(farewell(code).to_text()));
-            if let Err(error) = socket.close(code.code(), "") {
+            if let Err(error) = socket.end(code.code()) {
                 host::log_failure(OBJECT, "socket_not_closed", &error.to_string());
             }
         }

@@ -2,10 +2,13 @@
 //!
 //! What always holds: a frame is written once for all who get the same, and several frames for
 //! one socket travel as a batch. A socket that does not take what it is sent is no longer
-//! counted among those that are attached: its client comes back and asks for what it lacks.
+//! counted among those that are attached: its client comes back and asks for what it lacks. One
+//! whose client gives no sign of life while much is sent to it is closed with 4008, so that what
+//! the runtime holds for it stays bounded.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use js_sys::JsString;
 use parlance_shared::conversation::socket::{self, SocketSession};
@@ -21,16 +24,45 @@ use super::OBJECT;
 use crate::host;
 use crate::sockets::{self, Socket};
 
+/// Characters sent to a socket after which it is looked whether its client is still there.
+const LOOK_AFTER: usize = 1024 * 1024;
+/// Characters sent to a socket without a sign of life after which it is closed. A client pings
+/// every thirty seconds.
+const PATIENCE: usize = 16 * 1024 * 1024;
+
 #[derive(Clone)]
 struct Attached {
     socket: Socket,
     session: SocketSession,
+    unheard: Rc<Cell<Unheard>>,
+}
+
+/// What was sent since a client last gave a sign of life.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unheard {
+    characters: usize,
+    /// When the first of it was sent.
+    since: Option<Timestamp>,
+    /// How much it had come to when it was last looked.
+    looked_at: usize,
+}
+
+impl Attached {
+    fn new(socket: Socket, session: SocketSession) -> Self {
+        Self {
+            socket,
+            session,
+            unheard: Rc::default(),
+        }
+    }
 }
 
 /// A copy of what the runtime keeps, made anew whenever the object is constructed. The list is
 /// borrowed only within a method here that calls nothing, so it is always free.
 pub(super) struct AttachedSockets {
     list: RefCell<Vec<Attached>>,
+    /// When each device last sent a frame.
+    heard: RefCell<BTreeMap<DeviceId, Timestamp>>,
 }
 
 /// Whom a socket speaks for, as it was kept with it.
@@ -47,21 +79,29 @@ impl AttachedSockets {
         });
         let list = sockets
             .into_iter()
-            .filter_map(|socket| session(&socket).map(|session| Attached { socket, session }))
+            .filter_map(|socket| session(&socket).map(|session| Attached::new(socket, session)))
             .collect();
         Self {
             list: RefCell::new(list),
+            heard: RefCell::default(),
         }
     }
 
     pub fn add(&self, socket: Socket, session: SocketSession) {
-        self.list.borrow_mut().push(Attached { socket, session });
+        self.list.borrow_mut().push(Attached::new(socket, session));
+    }
+
+    /// A device has sent a frame.
+    pub fn heard(&self, device_id: DeviceId, now: Timestamp) {
+        self.heard.borrow_mut().insert(device_id, now);
     }
 
     pub fn remove(&self, socket: &Socket) {
-        self.list
+        let mut list = self.list.borrow_mut();
+        list.retain(|attached| attached.socket != *socket);
+        self.heard
             .borrow_mut()
-            .retain(|attached| attached.socket != *socket);
+            .retain(|id, _| list.iter().any(|one| one.session.device_id == *id));
     }
 
     /// A copy, so that sockets may come and go while it is gone through.
@@ -87,13 +127,16 @@ impl AttachedSockets {
     }
 
     /// Sends new events to every socket.
-    pub fn broadcast(&self, events: &[Event], now: Timestamp) {
+    pub fn broadcast(&self, state: &State, events: &[Event], now: Timestamp) {
         // By who looks on: the senders see what no one else may see.
         let mut written: BTreeMap<Option<UserId>, Vec<JsString>> = BTreeMap::new();
         let sent_by = |event: &Event| event.as_message().map(|message| message.sender_id);
-        for Attached { socket, session } in self.snapshot() {
+        for attached in self.snapshot() {
+            let Attached {
+                socket, session, ..
+            } = &attached;
             if session.expires_at <= now {
-                self.dismiss(&socket, CloseCode::TokenExpired);
+                self.dismiss(socket, CloseCode::TokenExpired);
                 continue;
             }
             let viewer = Some(session.user_id)
@@ -109,8 +152,36 @@ impl AttachedSockets {
                     .collect();
                 packed(&texts)
             });
-            self.send(&socket, texts);
+            if self.is_gone(state, &attached, texts, now) {
+                self.dismiss(socket, CloseCode::SlowConsumer);
+            } else {
+                self.send(socket, texts);
+            }
         }
+    }
+
+    /// Whether a client has given no sign of life, neither a frame nor a ping, while too much was
+    /// sent to it. Counts what is about to be sent.
+    fn is_gone(&self, state: &State, to: &Attached, texts: &[JsString], now: Timestamp) -> bool {
+        let mut unheard = to.unheard.get();
+        let since = *unheard.since.get_or_insert(now);
+        unheard.characters += texts
+            .iter()
+            .map(|text| text.length() as usize)
+            .sum::<usize>();
+        if unheard.characters - unheard.looked_at >= LOOK_AFTER {
+            unheard.looked_at = unheard.characters;
+            let ping = to.socket.last_ping(state).unwrap_or_else(|error| {
+                host::log_failure(OBJECT, "no_ping_time", &error.to_string());
+                None
+            });
+            let frame = self.heard.borrow().get(&to.session.device_id).copied();
+            if ping.max(frame).is_some_and(|at| at >= since) {
+                unheard = Unheard::default();
+            }
+        }
+        to.unheard.set(unheard);
+        unheard.characters > PATIENCE
     }
 
     /// Sends frames to the sockets of one user, or of one of its devices.
@@ -122,7 +193,10 @@ impl AttachedSockets {
         now: Timestamp,
     ) {
         let mut texts = None;
-        for Attached { socket, session } in self.snapshot() {
+        for Attached {
+            socket, session, ..
+        } in self.snapshot()
+        {
             if session.user_id == user_id && device_id.is_none_or(|id| id == session.device_id) {
                 if session.expires_at <= now {
                     self.dismiss(&socket, CloseCode::TokenExpired);
@@ -142,7 +216,7 @@ impl AttachedSockets {
     /// Tells a client why, and closes its socket.
     pub fn dismiss(&self, socket: &Socket, code: CloseCode) {
         self.tell(socket, &[socket::farewell(code)]);
-        if let Err(error) = socket.close(code.code(), "") {
+        if let Err(error) = socket.end(code.code()) {
             host::log_failure(OBJECT, "socket_not_closed", &error.to_string());
         }
         self.remove(socket);

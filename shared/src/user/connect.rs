@@ -148,7 +148,7 @@ impl<S: Sql> UserService<S> {
         self.forget_session(socket, now, effects)
     }
 
-    fn forget_session(
+    pub(super) fn forget_session(
         &mut self,
         socket: SocketId,
         now: Timestamp,

@@ -90,6 +90,17 @@ impl<S: Sql> UserService<S> {
             })
             .collect();
         let mut effects = self.heartbeat_due(now, &heard)?;
+        // A client that has fallen silent answers no close: its session ends here and now.
+        let silent: Vec<_> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Close { socket, .. } => Some(*socket),
+                _ => None,
+            })
+            .collect();
+        for socket in silent {
+            self.forget_session(socket, now, &mut effects)?;
+        }
         effects.extend(self.presence_check(now)?);
         self.look_after(now, &mut effects);
         Ok(effects)

@@ -21,6 +21,8 @@ struct Live {
     /// What each socket was sent, batches taken apart.
     sent: BTreeMap<SocketId, Vec<ServerFrame>>,
     kept: BTreeMap<SocketId, String>,
+    alarm: Option<Timestamp>,
+    asked: Vec<(UserId, UserRequest)>,
     closed: BTreeMap<SocketId, CloseCode>,
     questions: VecDeque<(Option<Ticket>, ConversationId, ConversationRequest)>,
     marks: Vec<(ConversationId, MemberPosition)>,
@@ -37,6 +39,8 @@ impl Live {
             logs: BTreeMap::new(),
             sent: BTreeMap::new(),
             kept: BTreeMap::new(),
+            alarm: None,
+            asked: Vec::new(),
             closed: BTreeMap::new(),
             questions: VecDeque::new(),
             marks: Vec::new(),
@@ -71,7 +75,9 @@ impl Live {
                     ticket,
                 } => self.questions.push_back((ticket, id, request)),
                 Effect::Answer { answer, .. } => self.answers.push(answer),
-                Effect::Wake(_) | Effect::Alarm(_) | Effect::AskUser { .. } => {}
+                Effect::Wake(_) => {}
+                Effect::Alarm(at) => self.alarm = Some(at),
+                Effect::AskUser { id, request, .. } => self.asked.push((id, request)),
                 Effect::Failed(failure) => panic!("{failure}"),
             }
         }
@@ -759,6 +765,49 @@ fn sending_over_the_rate_is_refused_with_a_time_and_at_last_ended() {
         live.say(socket, &text(number));
     }
     assert_eq!(live.closed.get(&socket), Some(&CloseCode::RateLimited));
+}
+
+#[test]
+fn a_client_that_falls_silent_is_gone_after_three_heartbeats_though_the_object_slept() {
+    let (mut live, device) = Live::new();
+    let now = live.now();
+    let watch = WatchPresence { watcher: user(2) };
+    live.fixture.service.watch_presence(watch, now).unwrap();
+    let socket = live.open(device);
+    live.settle();
+    let mut pinged = live.now();
+    for alarms in 1.. {
+        assert!(alarms < 10, "the alarm goes off again and again");
+        live.sleep();
+        let at = live.alarm.take().unwrap();
+        live.fixture.service.alarm_is(None);
+        if alarms == 1 {
+            // It pinged until shortly before the first alarm, and never again.
+            pinged = at - Duration::from_secs(10);
+        }
+        live.fixture.clock.advance(at.since(live.now()));
+        let now = live.now();
+        let effects = live
+            .fixture
+            .service
+            .on_alarm(now, &[(socket, Some(pinged))])
+            .unwrap();
+        live.carry_out(effects);
+        if live.closed.contains_key(&socket) {
+            break;
+        }
+    }
+    let silence = live.now().since(pinged);
+    assert!(
+        silence >= Duration::from_secs(90) && silence < Duration::from_secs(100),
+        "{silence:?}"
+    );
+    let Some((to, UserRequest::PresenceChanged(told))) = live.asked.last() else {
+        panic!("the watcher is told");
+    };
+    assert_eq!(*to, user(2));
+    assert_eq!(told.update.last_seen, Some(pinged));
+    assert_eq!(live.alarm, None, "without sockets there is no alarm");
 }
 
 #[derive(Debug, Clone, Copy)]
