@@ -27,7 +27,6 @@ use std::rc::Rc;
 use parlance_shared::conversation::call::{ConversationRequest, OpenSocket, SOCKET_HEADER};
 use parlance_shared::conversation::service::{ConversationService, Effects};
 use parlance_shared::conversation::socket::{self, Outcome};
-use parlance_shared::protocol::frame::CloseCode;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::OBJECT_SCOPE;
 use parlance_shared::time::Clock;
@@ -145,11 +144,8 @@ impl DurableObject for Conversation {
                 &SystemEntropy,
             ),
             (Some(_), WebSocketIncomingMessage::Binary(_)) => socket::on_binary(),
-            // Not one of ours: it cannot be answered for.
-            (None, _) => Outcome {
-                close: Some(CloseCode::ProtocolError),
-                ..Outcome::default()
-            },
+            // Ended from this side already: what was still on its way is not heard.
+            (None, _) => return Ok(()),
         };
         self.core.set_alarm(&outcome.effects).await?;
         self.core.finish(&socket, outcome);
