@@ -11,7 +11,7 @@ use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
 use crate::protocol::message::Message;
 use crate::protocol::seq::Seq;
-use crate::sql::{Sql, SqlError, migrations};
+use crate::sql::{Rows, Sql, SqlError, migrations};
 use crate::time::Timestamp;
 
 /// How many rows are read at once where a page can be long: bounds memory at this many times
@@ -279,19 +279,62 @@ impl<'a, S: Sql> Store<'a, S> {
         limit: u32,
         bytes: usize,
     ) -> Result<Vec<Event>, SqlError> {
+        self.gather(conversation_id, after, limit, bytes, |position, asked| {
+            self.sql.exec(
+                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
+                 FROM event WHERE scope = ? AND seq > ? ORDER BY seq LIMIT ?",
+                params![self.scope, position, asked],
+            )
+        })
+    }
+
+    /// Up to `limit` messages before `before`, or the newest, and not before `visible_from`,
+    /// newest first, ending early once they come to `bytes` bytes of stored bodies.
+    pub fn messages_before(
+        &self,
+        conversation_id: ConversationId,
+        before: Option<Seq>,
+        visible_from: Seq,
+        limit: u32,
+        bytes: usize,
+    ) -> Result<Vec<Message>, SqlError> {
+        let before = before.unwrap_or(Seq::BEYOND);
+        let events = self.gather(conversation_id, before, limit, bytes, |position, asked| {
+            self.sql.exec(
+                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
+                 FROM event WHERE scope = ? AND seq < ? AND seq >= ? AND kind = 0
+                 ORDER BY seq DESC LIMIT ?",
+                params![self.scope, position, visible_from, asked],
+            )
+        })?;
+        Ok(events
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::NewMessage(message) => Some(message),
+                Event::MemberAdded(_) => None,
+            })
+            .collect())
+    }
+
+    /// Reads on from `from`, some rows at a time, until there are `limit` events or they come to
+    /// `bytes` bytes of stored bodies.
+    fn gather(
+        &self,
+        conversation_id: ConversationId,
+        from: Seq,
+        limit: u32,
+        bytes: usize,
+        read: impl Fn(Seq, u32) -> Result<Rows, SqlError>,
+    ) -> Result<Vec<Event>, SqlError> {
         let mut events: Vec<Event> = Vec::new();
-        let mut position = after;
+        let mut position = from;
         let mut taken = 0;
         let mut left = limit;
         while left > 0 && taken < bytes {
             let asked = left.min(CHUNK);
-            let rows = self.sql.exec(
-                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
-                 FROM event WHERE scope = ? AND seq > ? ORDER BY seq LIMIT ?",
-                params![self.scope, position, asked],
-            )?;
-            let found = u32::try_from(rows.rows.len()).unwrap_or(asked);
-            for row in &rows.rows {
+            let rows = read(position, asked)?.rows;
+            let found = u32::try_from(rows.len()).unwrap_or(asked);
+            for row in &rows {
                 if taken >= bytes {
                     break;
                 }
@@ -306,48 +349,6 @@ impl<'a, S: Sql> Store<'a, S> {
             }
         }
         Ok(events)
-    }
-
-    /// Up to `limit` messages before `before` and not before `visible_from`, newest first,
-    /// ending early once they come to `bytes` bytes of stored bodies.
-    pub fn messages_before(
-        &self,
-        conversation_id: ConversationId,
-        before: Option<Seq>,
-        visible_from: Seq,
-        limit: u32,
-        bytes: usize,
-    ) -> Result<Vec<Message>, SqlError> {
-        let mut messages: Vec<Message> = Vec::new();
-        let mut position = before;
-        let mut taken = 0;
-        let mut left = limit;
-        while left > 0 && taken < bytes {
-            let asked = left.min(CHUNK);
-            let rows = self.sql.exec(
-                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
-                 FROM event WHERE scope = ?1 AND (?2 IS NULL OR seq < ?2) AND seq >= ?3 AND kind = 0
-                 ORDER BY seq DESC LIMIT ?4",
-                params![self.scope, position, visible_from, asked],
-            )?;
-            let found = u32::try_from(rows.rows.len()).unwrap_or(asked);
-            for row in &rows.rows {
-                if taken >= bytes {
-                    break;
-                }
-                let (event, size) = read_event(conversation_id, row)?;
-                taken += size;
-                position = Some(event.seq());
-                if let Event::NewMessage(message) = event {
-                    messages.push(message);
-                }
-            }
-            left -= found.min(left);
-            if found < asked {
-                break;
-            }
-        }
-        Ok(messages)
     }
 
     /// The members that lag, and what each has taken.

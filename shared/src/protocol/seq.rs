@@ -18,6 +18,9 @@ impl Seq {
     /// Before the first event.
     pub const ZERO: Self = Self(0);
 
+    /// After every event: more than storage can hold.
+    pub const BEYOND: Self = Self((1 << 53) - 1);
+
     /// The event number `number`.
     #[must_use]
     pub const fn new(number: u64) -> Self {
