@@ -23,10 +23,24 @@ pub(crate) fn raw_storage(state: &State) -> ObjectStorage {
 /// # Errors
 /// When the runtime refuses.
 pub async fn get(state: &State) -> Result<Option<Timestamp>, HostError> {
-    let at = JsFuture::from(raw_storage(state).get_alarm()?).await?;
+    read(&raw_storage(state)).await
+}
+
+async fn read(storage: &ObjectStorage) -> Result<Option<Timestamp>, HostError> {
+    let at = JsFuture::from(storage.get_alarm()?).await?;
     Ok(at
         .as_f64()
         .map(|millis| Timestamp::from_millis(millis as i64)))
+}
+
+/// Learns what the alarm is set to before any event comes in, as an object is constructed. Were it
+/// not to be had, the runtime starts the object anew.
+pub fn learn(state: &State, tell: impl FnOnce(Option<Timestamp>) -> worker::Result<()> + 'static) {
+    let storage = raw_storage(state);
+    let _gate = state.block_concurrency_while(async move {
+        let at = read(&storage).await?;
+        tell(at)
+    });
 }
 
 /// Sets the alarm, in place of one that was set before. It counts from the call on; waiting for

@@ -74,16 +74,10 @@ impl DurableObject for Conversation {
             attached,
             deliveries: RefCell::default(),
         });
-        // Whether an alarm is set says whether something may be left to deliver. No event comes
-        // in before this is known; were it not to be had, the runtime starts the object anew.
+        // Whether an alarm is set says whether something may be left to deliver.
         let learner = Rc::clone(&core);
-        let _gate = core.state.block_concurrency_while(async move {
-            let alarm = alarm::get(&learner.state).await?;
-            learner
-                .service
-                .try_borrow_mut()
-                .map_err(host::busy)?
-                .alarm_is(alarm);
+        alarm::learn(&core.state, move |at| {
+            learner.service()?.alarm_is(at);
             Ok(())
         });
         Self { core }

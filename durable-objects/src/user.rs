@@ -87,16 +87,9 @@ impl DurableObject for User {
             sockets: RefCell::new(sockets),
             waiting: RefCell::new(BTreeMap::new()),
         });
-        // No event comes in before it is known what the alarm is set to; were it not to be had,
-        // the runtime starts the object anew.
         let learner = Rc::clone(&core);
-        let _gate = core.state.block_concurrency_while(async move {
-            let at = alarm::get(&learner.state).await?;
-            learner
-                .service
-                .try_borrow_mut()
-                .map_err(host::busy)?
-                .alarm_is(at);
+        alarm::learn(&core.state, move |at| {
+            learner.service()?.alarm_is(at);
             Ok(())
         });
         Self { core }

@@ -125,8 +125,9 @@ impl<S: Sql> UserService<S> {
         Ok(effects)
     }
 
-    /// A session has ended and was taken from the sessions: what only it followed is followed
-    /// no longer, and whoever follows this user is told if that was the last one.
+    /// A session has ended and was taken from the sessions: whoever follows this user is told if
+    /// that was the last one. Those whom it followed are not told: a phone comes back soon and
+    /// follows them again, and one who changes meanwhile learns that nobody wants to know.
     ///
     /// # Errors
     /// When storage fails.
@@ -144,7 +145,6 @@ impl<S: Sql> UserService<S> {
         // What can fail comes before anything is noted as asked.
         self.keep_away_until(now)?;
         self.announce(now, &mut effects)?;
-        self.unfollow(&kept.watched, &mut effects)?;
         Ok(effects)
     }
 

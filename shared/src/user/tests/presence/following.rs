@@ -63,7 +63,7 @@ fn a_new_list_replaces_the_former() {
 }
 
 #[test]
-fn only_what_no_other_session_follows_is_given_up() {
+fn what_only_a_closed_session_followed_is_forgotten_once_it_changes() {
     let mut world = World::of(3);
     world.connect(1, 10);
     world.connect(1, 11);
@@ -73,10 +73,13 @@ fn only_what_no_other_session_follows_is_given_up() {
     // The new session is shown how it is.
     assert_eq!(world.shown(1, 11), [offline(3, None)]);
     world.close(1, 10);
-    assert_eq!((world.watchers(2), world.watchers(3)), (0, 1));
+    assert_eq!((world.watchers(2), world.watchers(3)), (1, 1));
+    world.connect(2, 20);
     world.connect(3, 30);
     assert_eq!(world.shown(1, 11), [online(3)]);
+    assert_eq!((world.watchers(2), world.watchers(3)), (0, 1));
     world.close(1, 11);
+    world.close(3, 30);
     assert_eq!(world.watchers(3), 0);
 }
 
