@@ -23,6 +23,10 @@ use crate::time::Timestamp;
 pub const PACE: Duration = Duration::from_millis(25);
 /// The wait after a first failure; doubled with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// How long a member counts as listening after it was last heard of.
+const LISTENS: Duration = Duration::from_secs(15 * 60);
+/// One in so many deliveries goes to a member who is not known to listen, however many do.
+const FAIR_SHARE: u32 = 4;
 /// The longest wait between two tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
@@ -35,6 +39,14 @@ struct Lane {
     /// Not served again before this.
     rests_until: Timestamp,
     failures: u32,
+    /// When the member's devices last showed that they are there.
+    heard_at: Option<Timestamp>,
+}
+
+impl Lane {
+    fn listens(&self, now: Timestamp) -> bool {
+        self.heard_at.is_some_and(|at| now.since(at) < LISTENS)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +74,11 @@ pub struct Due {
 #[derive(Debug, Clone, Default)]
 pub struct Lanes {
     lanes: BTreeMap<UserId, Lane>,
+    /// What is due now to members who listen, and to the others.
+    listening: VecDeque<UserId>,
     queue: VecDeque<UserId>,
+    /// Deliveries given out, to keep the share of the others.
+    given: u32,
     waiting: BTreeSet<(Timestamp, UserId)>,
     head: Seq,
 }
@@ -81,6 +97,7 @@ impl Lanes {
                 state: LaneState::Dry,
                 rests_until: Timestamp::from_millis(0),
                 failures: 0,
+                heard_at: None,
             };
             lanes.lanes.insert(user_id, lane);
         }
@@ -95,6 +112,7 @@ impl Lanes {
     }
 
     fn queue_all(&mut self, now: Timestamp) {
+        let mut due = Vec::new();
         for (user_id, lane) in &mut self.lanes {
             let behind = lane.taken.is_none_or(|taken| taken < self.head);
             if lane.state != LaneState::Dry || !behind {
@@ -104,9 +122,43 @@ impl Lanes {
                 lane.state = LaneState::Waiting(lane.rests_until);
                 self.waiting.insert((lane.rests_until, *user_id));
             } else {
-                lane.state = LaneState::Queued;
-                self.queue.push_back(*user_id);
+                due.push(*user_id);
             }
+        }
+        for user_id in due {
+            self.enqueue(user_id, now);
+        }
+    }
+
+    fn enqueue(&mut self, user_id: UserId, now: Timestamp) {
+        if let Some(lane) = self.lanes.get_mut(&user_id) {
+            lane.state = LaneState::Queued;
+            if lane.listens(now) {
+                self.listening.push_back(user_id);
+            } else {
+                self.queue.push_back(user_id);
+            }
+        }
+    }
+
+    /// A member's devices are there: what is due to it goes before what is due to those of whom
+    /// that is not known, whose devices are shown it when they come.
+    pub fn heard(&mut self, user_id: UserId, now: Timestamp) {
+        if let Some(lane) = self.lanes.get_mut(&user_id) {
+            lane.heard_at = Some(now);
+        }
+    }
+
+    fn next_queued(&mut self) -> Option<UserId> {
+        self.given = self.given.wrapping_add(1);
+        if self.given.is_multiple_of(FAIR_SHARE) {
+            self.queue
+                .pop_front()
+                .or_else(|| self.listening.pop_front())
+        } else {
+            self.listening
+                .pop_front()
+                .or_else(|| self.queue.pop_front())
         }
     }
 
@@ -117,13 +169,10 @@ impl Lanes {
                 break;
             }
             self.waiting.pop_first();
-            if let Some(lane) = self.lanes.get_mut(&user_id) {
-                lane.state = LaneState::Queued;
-                self.queue.push_back(user_id);
-            }
+            self.enqueue(user_id, now);
         }
         loop {
-            let user_id = self.queue.pop_front()?;
+            let user_id = self.next_queued()?;
             if let Some(lane) = self.lanes.get_mut(&user_id)
                 && lane.state == LaneState::Queued
             {
@@ -229,154 +278,4 @@ pub struct Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entropy::SeededEntropy;
-
-    fn users(count: usize) -> Vec<UserId> {
-        let entropy = SeededEntropy::new(5);
-        (0..count).map(|_| UserId::random(&entropy)).collect()
-    }
-
-    fn drain(lanes: &mut Lanes, now: Timestamp) -> Vec<Due> {
-        std::iter::from_fn(|| lanes.next_due(now)).collect()
-    }
-
-    const T0: Timestamp = Timestamp::from_millis(1_000_000);
-
-    #[test]
-    fn a_new_conversation_owes_everyone_a_delivery_even_without_events() {
-        let members = users(2);
-        let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, None)));
-        assert!(!lanes.is_dry());
-        let due = drain(&mut lanes, T0);
-        assert_eq!(due.len(), 2);
-        assert!(due.iter().all(|due| due.after.is_none()));
-        for id in members {
-            lanes.taken(id, Seq::ZERO, T0);
-        }
-        assert!(lanes.is_dry());
-    }
-
-    #[test]
-    fn one_delivery_is_in_flight_and_what_comes_meanwhile_travels_together() {
-        let id = users(1)[0];
-        let mut lanes = Lanes::new(Seq::new(1), [(id, Some(Seq::ZERO))]);
-        assert_eq!(drain(&mut lanes, T0).len(), 1);
-        for seq in 2..=100 {
-            lanes.advance(Seq::new(seq), T0);
-            assert_eq!(drain(&mut lanes, T0), []);
-        }
-        lanes.taken(id, Seq::new(1), T0);
-        assert_eq!(drain(&mut lanes, T0), [], "paced");
-        assert_eq!(lanes.next_wait(), Some(T0 + PACE));
-        let due = drain(&mut lanes, T0 + PACE);
-        assert_eq!(
-            due,
-            [Due {
-                user_id: id,
-                after: Some(Seq::new(1))
-            }]
-        );
-        lanes.taken(id, Seq::new(100), T0 + PACE);
-        assert!(lanes.is_dry());
-        lanes.advance(Seq::new(101), T0 + PACE);
-        assert_eq!(
-            drain(&mut lanes, T0 + PACE),
-            [],
-            "a lane rests after it was served"
-        );
-        assert_eq!(drain(&mut lanes, T0 + PACE * 2).len(), 1);
-        lanes.taken(id, Seq::new(101), T0 + PACE * 2);
-        lanes.advance(Seq::new(102), T0 + PACE * 9);
-        assert_eq!(
-            drain(&mut lanes, T0 + PACE * 9).len(),
-            1,
-            "idle lanes are served at once"
-        );
-    }
-
-    #[test]
-    fn a_lane_that_fails_waits_longer_each_time_and_others_go_on() {
-        let members = users(2);
-        let (down, up) = (members[0], members[1]);
-        let mut lanes = Lanes::new(
-            Seq::new(1),
-            [(down, Some(Seq::ZERO)), (up, Some(Seq::ZERO))],
-        );
-        let mut now = T0;
-        drain(&mut lanes, now);
-        lanes.taken(up, Seq::new(1), now);
-        let mut waits = Vec::new();
-        for _ in 0..12 {
-            lanes.failed(down, now);
-            let next = lanes.next_wait().unwrap();
-            waits.push(next.since(now).as_secs());
-            now = next;
-            assert_eq!(drain(&mut lanes, now).len(), 1);
-        }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        lanes.advance(Seq::new(2), now);
-        assert_eq!(
-            drain(&mut lanes, now),
-            [Due {
-                user_id: up,
-                after: Some(Seq::new(1))
-            }]
-        );
-        lanes.taken(down, Seq::new(2), now);
-        lanes.taken(up, Seq::new(2), now);
-        assert!(lanes.is_dry());
-    }
-
-    #[test]
-    fn a_user_object_that_has_less_than_was_thought_is_given_it_again() {
-        let id = users(1)[0];
-        let mut lanes = Lanes::new(Seq::new(9), [(id, Some(Seq::new(8)))]);
-        drain(&mut lanes, T0);
-        lanes.taken(id, Seq::new(3), T0);
-        let due = drain(&mut lanes, T0 + PACE);
-        assert_eq!(
-            due,
-            [Due {
-                user_id: id,
-                after: Some(Seq::new(3))
-            }]
-        );
-    }
-
-    #[test]
-    fn progress_names_the_few_that_lag_or_the_one_number_for_all() {
-        let members = users(5);
-        let mut lanes = Lanes::new(
-            Seq::new(7),
-            members.iter().map(|id| (*id, Some(Seq::new(2)))),
-        );
-        assert_eq!(
-            lanes.progress(),
-            Progress {
-                delivered: Some(Seq::new(2)),
-                lagging: Vec::new()
-            }
-        );
-        drain(&mut lanes, T0);
-        for id in &members[..4] {
-            lanes.taken(*id, Seq::new(7), T0);
-        }
-        assert_eq!(
-            lanes.progress(),
-            Progress {
-                delivered: Some(Seq::new(7)),
-                lagging: vec![(members[4], Some(Seq::new(2)))]
-            }
-        );
-        lanes.taken(members[4], Seq::new(7), T0);
-        assert_eq!(
-            lanes.progress(),
-            Progress {
-                delivered: Some(Seq::new(7)),
-                lagging: Vec::new()
-            }
-        );
-    }
-}
+mod tests;

@@ -117,6 +117,7 @@ impl<S: Sql> ConversationService<S> {
         }
         let signals = receipts(state, &store, user_id, &before, &after)?;
         state.positions.set(user_id, after);
+        state.lanes.heard(user_id, now);
         Ok(Effects {
             signals,
             alarm: self.arm_soon(now),

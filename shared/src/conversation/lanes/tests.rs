@@ -1,0 +1,183 @@
+//! Lanes: what is due to whom, and when.
+
+use super::*;
+use crate::entropy::SeededEntropy;
+
+fn users(count: usize) -> Vec<UserId> {
+    let entropy = SeededEntropy::new(5);
+    (0..count).map(|_| UserId::random(&entropy)).collect()
+}
+
+fn drain(lanes: &mut Lanes, now: Timestamp) -> Vec<Due> {
+    std::iter::from_fn(|| lanes.next_due(now)).collect()
+}
+
+const T0: Timestamp = Timestamp::from_millis(1_000_000);
+
+#[test]
+fn a_new_conversation_owes_everyone_a_delivery_even_without_events() {
+    let members = users(2);
+    let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, None)));
+    assert!(!lanes.is_dry());
+    let due = drain(&mut lanes, T0);
+    assert_eq!(due.len(), 2);
+    assert!(due.iter().all(|due| due.after.is_none()));
+    for id in members {
+        lanes.taken(id, Seq::ZERO, T0);
+    }
+    assert!(lanes.is_dry());
+}
+
+#[test]
+fn one_delivery_is_in_flight_and_what_comes_meanwhile_travels_together() {
+    let id = users(1)[0];
+    let mut lanes = Lanes::new(Seq::new(1), [(id, Some(Seq::ZERO))]);
+    assert_eq!(drain(&mut lanes, T0).len(), 1);
+    for seq in 2..=100 {
+        lanes.advance(Seq::new(seq), T0);
+        assert_eq!(drain(&mut lanes, T0), []);
+    }
+    lanes.taken(id, Seq::new(1), T0);
+    assert_eq!(drain(&mut lanes, T0), [], "paced");
+    assert_eq!(lanes.next_wait(), Some(T0 + PACE));
+    let due = drain(&mut lanes, T0 + PACE);
+    assert_eq!(
+        due,
+        [Due {
+            user_id: id,
+            after: Some(Seq::new(1))
+        }]
+    );
+    lanes.taken(id, Seq::new(100), T0 + PACE);
+    assert!(lanes.is_dry());
+    lanes.advance(Seq::new(101), T0 + PACE);
+    assert_eq!(
+        drain(&mut lanes, T0 + PACE),
+        [],
+        "a lane rests after it was served"
+    );
+    assert_eq!(drain(&mut lanes, T0 + PACE * 2).len(), 1);
+    lanes.taken(id, Seq::new(101), T0 + PACE * 2);
+    lanes.advance(Seq::new(102), T0 + PACE * 9);
+    assert_eq!(
+        drain(&mut lanes, T0 + PACE * 9).len(),
+        1,
+        "idle lanes are served at once"
+    );
+}
+
+#[test]
+fn a_lane_that_fails_waits_longer_each_time_and_others_go_on() {
+    let members = users(2);
+    let (down, up) = (members[0], members[1]);
+    let mut lanes = Lanes::new(
+        Seq::new(1),
+        [(down, Some(Seq::ZERO)), (up, Some(Seq::ZERO))],
+    );
+    let mut now = T0;
+    drain(&mut lanes, now);
+    lanes.taken(up, Seq::new(1), now);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        lanes.failed(down, now);
+        let next = lanes.next_wait().unwrap();
+        waits.push(next.since(now).as_secs());
+        now = next;
+        assert_eq!(drain(&mut lanes, now).len(), 1);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    lanes.advance(Seq::new(2), now);
+    assert_eq!(
+        drain(&mut lanes, now),
+        [Due {
+            user_id: up,
+            after: Some(Seq::new(1))
+        }]
+    );
+    lanes.taken(down, Seq::new(2), now);
+    lanes.taken(up, Seq::new(2), now);
+    assert!(lanes.is_dry());
+}
+
+#[test]
+fn a_user_object_that_has_less_than_was_thought_is_given_it_again() {
+    let id = users(1)[0];
+    let mut lanes = Lanes::new(Seq::new(9), [(id, Some(Seq::new(8)))]);
+    drain(&mut lanes, T0);
+    lanes.taken(id, Seq::new(3), T0);
+    let due = drain(&mut lanes, T0 + PACE);
+    assert_eq!(
+        due,
+        [Due {
+            user_id: id,
+            after: Some(Seq::new(3))
+        }]
+    );
+}
+
+#[test]
+fn those_who_listen_go_first_and_the_others_keep_their_share() {
+    let members = users(10);
+    let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, Some(Seq::ZERO))));
+    let listening = &members[7..];
+    for id in listening {
+        lanes.heard(*id, T0);
+    }
+    lanes.advance(Seq::new(1), T0);
+    let order: Vec<_> = drain(&mut lanes, T0)
+        .iter()
+        .map(|due| due.user_id)
+        .collect();
+    assert_eq!(order.len(), 10);
+    let last = order.iter().rposition(|id| listening.contains(id)).unwrap();
+    assert!(last <= 3, "{last}");
+    for id in &members {
+        lanes.taken(*id, Seq::new(1), T0);
+    }
+    let later = T0 + LISTENS;
+    lanes.advance(Seq::new(2), later);
+    let mut order: Vec<_> = drain(&mut lanes, later)
+        .iter()
+        .map(|due| due.user_id)
+        .collect();
+    let mut sorted = order.clone();
+    sorted.sort();
+    assert_eq!(order, sorted, "no one has been heard of for long");
+    order.dedup();
+    assert_eq!(order.len(), 10);
+}
+
+#[test]
+fn progress_names_the_few_that_lag_or_the_one_number_for_all() {
+    let members = users(5);
+    let mut lanes = Lanes::new(
+        Seq::new(7),
+        members.iter().map(|id| (*id, Some(Seq::new(2)))),
+    );
+    assert_eq!(
+        lanes.progress(),
+        Progress {
+            delivered: Some(Seq::new(2)),
+            lagging: Vec::new()
+        }
+    );
+    drain(&mut lanes, T0);
+    for id in &members[..4] {
+        lanes.taken(*id, Seq::new(7), T0);
+    }
+    assert_eq!(
+        lanes.progress(),
+        Progress {
+            delivered: Some(Seq::new(7)),
+            lagging: vec![(members[4], Some(Seq::new(2)))]
+        }
+    );
+    lanes.taken(members[4], Seq::new(7), T0);
+    assert_eq!(
+        lanes.progress(),
+        Progress {
+            delivered: Some(Seq::new(7)),
+            lagging: Vec::new()
+        }
+    );
+}
