@@ -120,7 +120,7 @@ impl Store<'_> {
         let found = self.sql.exec(
             "SELECT head_seq, read_seq, unread, delivered_seq, positions, member_count,
                 last_message
-             FROM conversation WHERE scope = ? AND conversation_id = ?",
+             FROM inbox WHERE scope = ? AND conversation_id = ?",
             params![self.scope, id],
         )?;
         found
@@ -150,7 +150,7 @@ impl Store<'_> {
     /// The conversations in which some device lags, those quiet for longest first.
     pub fn lagging(self) -> Result<Vec<Lagging>, SqlError> {
         let found = self.sql.exec(
-            "SELECT conversation_id, head_seq, positions, active_at FROM conversation
+            "SELECT conversation_id, head_seq, positions, active_at FROM inbox
              WHERE scope = ? AND positions IS NOT NULL ORDER BY active_at, conversation_id",
             params![self.scope],
         )?;
@@ -176,7 +176,7 @@ impl Store<'_> {
         delivered_seq: Seq,
     ) -> Result<(), SqlError> {
         self.sql.exec(
-            "UPDATE conversation SET positions = ?, delivered_seq = ?
+            "UPDATE inbox SET positions = ?, delivered_seq = ?
              WHERE scope = ? AND conversation_id = ?",
             params![
                 positions.to_bytes().as_deref(),
@@ -196,7 +196,7 @@ impl Store<'_> {
         unread: u64,
     ) -> Result<(), SqlError> {
         self.sql.exec(
-            "UPDATE conversation SET read_seq = ?, unread = ?,
+            "UPDATE inbox SET read_seq = ?, unread = ?,
                 delivered_seq = max(delivered_seq, ?)
              WHERE scope = ? AND conversation_id = ?",
             params![
@@ -213,7 +213,7 @@ impl Store<'_> {
     /// Unread messages in all conversations that are not archived.
     pub fn total_unread(self) -> Result<u64, SqlError> {
         let found = self.sql.exec(
-            "SELECT coalesce(sum(unread), 0) FROM conversation WHERE scope = ? AND archived = 0",
+            "SELECT coalesce(sum(unread), 0) FROM inbox WHERE scope = ? AND archived = 0",
             params![self.scope],
         )?;
         Ok(found.scalar()?.unwrap_or(0))

@@ -152,7 +152,7 @@ impl Store<'_> {
                 c.delivered_seq, c.positions,
                 (SELECT group_concat(hex(device_id), '') FROM device d WHERE d.scope = p.scope)
              FROM profile p
-             LEFT JOIN conversation c ON c.scope = p.scope AND c.conversation_id = ?
+             LEFT JOIN inbox c ON c.scope = p.scope AND c.conversation_id = ?
              WHERE p.scope = ?",
             params![id, self.scope],
         )?;
@@ -243,7 +243,7 @@ impl Store<'_> {
             .find(|member| **member != owner);
         let (name, avatar_url) = group_face(conversation);
         self.sql.exec(
-            "INSERT INTO conversation (scope, conversation_id, active_at, unread, head_seq,
+            "INSERT INTO inbox (scope, conversation_id, active_at, unread, head_seq,
                 created_at, kind, peer_id, name, avatar_url, last_message, member_count, positions)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
@@ -274,7 +274,7 @@ impl Store<'_> {
         let last = news.last_message.map(shown).transpose()?;
         let (name, avatar_url) = group_face(conversation);
         self.sql.exec(
-            "UPDATE conversation SET head_seq = ?, unread = unread + ?, name = ?, avatar_url = ?,
+            "UPDATE inbox SET head_seq = ?, unread = unread + ?, name = ?, avatar_url = ?,
                 last_message = coalesce(?, last_message), active_at = coalesce(?, active_at),
                 member_count = ?, delivered_seq = ?, positions = ?
              WHERE scope = ? AND conversation_id = ?",
@@ -298,7 +298,7 @@ impl Store<'_> {
     /// Whether there is a direct conversation with a message in it.
     pub fn has_written_in(self, conversation: ConversationId) -> Result<bool, SqlError> {
         let found = self.sql.exec(
-            "SELECT 1 FROM conversation
+            "SELECT 1 FROM inbox
              WHERE scope = ? AND conversation_id = ? AND last_message IS NOT NULL",
             params![self.scope, &conversation],
         )?;
@@ -331,7 +331,7 @@ impl Store<'_> {
             .exec(
                 "SELECT conversation_id, pinned, archived, active_at, unread, head_seq, read_seq,
                     muted_until, kind, peer_id, name, avatar_url, last_message
-                 FROM conversation
+                 FROM inbox
                  WHERE scope = ? AND archived = ?
                     AND (-pinned, -active_at, conversation_id) > (?, ?, ?)
                  ORDER BY -pinned, -active_at, conversation_id LIMIT ?",

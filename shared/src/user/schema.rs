@@ -7,10 +7,10 @@ pub const COMPONENT: &str = "user";
 
 /// The schema's history. A released step is never changed: the next one follows it.
 ///
-/// `conversation` has no index beside its key: a delivered message costs its recipient one
+/// `inbox` has no index beside its key: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE];
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -86,4 +86,11 @@ const PRESENCE: Migration = Migration {
             PRIMARY KEY (scope, watcher_id)
         ) WITHOUT ROWID",
     ],
+};
+
+/// Where all objects share one database, `conversation` is a table of the conversations'
+/// (`crate::conversation::schema`). A database that is made anew must take these steps first.
+const RENAMED: Migration = Migration {
+    version: 4,
+    statements: &["ALTER TABLE conversation RENAME TO inbox"],
 };

@@ -67,7 +67,7 @@ fn pinned_ones_come_first_then_the_newest_activity_then_the_id() {
     // Without a message it is the time of its making that counts: before all the others.
     fixture.deliver(&group_summary(7, "Quiet"), &[]);
     fixture.sql.dump(
-        "UPDATE conversation SET pinned = 1
+        "UPDATE inbox SET pinned = 1
          WHERE conversation_id IN (x'00000000000040009000000000000005',
             x'00000000000040009000000000000006') RETURNING 1",
     );
@@ -128,7 +128,7 @@ fn archived_ones_are_listed_apart_and_their_unread_is_not_summed() {
         fixture.group_active_at(number, u64::from(number));
     }
     fixture.sql.dump(
-        "UPDATE conversation SET archived = 1
+        "UPDATE inbox SET archived = 1
          WHERE conversation_id = x'00000000000040009000000000000003' RETURNING 1",
     );
     assert_eq!(fixture.walk(&device, 2), groups(&[4, 2, 1]));

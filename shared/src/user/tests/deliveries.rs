@@ -7,7 +7,7 @@ use crate::protocol::problem::Code;
 use crate::sql::Rows;
 use crate::sql::probe::Cost;
 
-const ROWS: &str = "SELECT * FROM conversation";
+const ROWS: &str = "SELECT * FROM inbox";
 
 /// What one delivery may cost: a look and one written row.
 const ONE_ROW: Cost = Cost {
@@ -202,11 +202,11 @@ fn the_place_and_settings_of_a_row_survive_deliveries() {
     fixture.deliver(&summary, &[]);
     fixture
         .sql
-        .dump("UPDATE conversation SET pinned = 1, archived = 1, muted_until = 7, read_seq = 3 RETURNING 1");
+        .dump("UPDATE inbox SET pinned = 1, archived = 1, muted_until = 7, read_seq = 3 RETURNING 1");
     fixture.deliver(&summary, &messages(summary.conversation_id, 1..=4));
     let kept = fixture
         .sql
-        .dump("SELECT pinned, archived, muted_until, read_seq FROM conversation");
+        .dump("SELECT pinned, archived, muted_until, read_seq FROM inbox");
     let kept: Vec<i64> = (0..4)
         .map(|column| kept.first().unwrap().get(column).unwrap())
         .collect();

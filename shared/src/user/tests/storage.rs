@@ -10,7 +10,7 @@ use crate::sql::{Param, Sql};
 /// Every row of the user's tables, as one list.
 const DUMP: &str = "SELECT 'profile', p.user_id, p.display_name, p.status_message, p.privacy, 0 FROM profile p
     UNION ALL SELECT 'device', device_id, name, refresh_key, generation, last_seen FROM device
-    UNION ALL SELECT 'conversation', conversation_id, head_seq, unread, last_message, name FROM conversation";
+    UNION ALL SELECT 'conversation', conversation_id, head_seq, unread, last_message, name FROM inbox";
 
 #[test]
 fn a_failure_of_storage_changes_nothing_and_is_told() {
@@ -196,7 +196,7 @@ fn the_stored_json_is_pinned() {
         r#"{"last_seen":"everyone","profile_pic":"everyone","read_receipts":true}"#
     );
     assert_eq!(
-        stored("SELECT last_message FROM conversation"),
+        stored("SELECT last_message FROM inbox"),
         r#"{"message_id":"01a0c450-6fe8-7cc1-8890-250000000001","seq":1,"sender_id":"00000000-0000-4000-8000-000000000002","content_type":"text","preview":"message 1","created_at":"2026-09-21T14:13:21.000Z"}"#
     );
 }
