@@ -23,6 +23,9 @@ use parlance_shared::user::call::{OpenSession, UserObject};
 pub trait Backend {
     /// An accepted socket, as the platform hands it back to the client.
     type Upgrade;
+    /// Whether this platform has sockets. Where it has none, none of the two methods that open
+    /// one is called.
+    const HAS_SOCKETS: bool = true;
     /// A session that the edge itself holds.
     type Session: Session + 'static;
 

@@ -1,10 +1,12 @@
 //! How much a device may say: the token buckets of its messages, its typing and presence, and
 //! its other frames.
 //!
-//! They live in memory only: an object with sockets sleeps after ten seconds without a frame,
-//! and by then every bucket is full again.
+//! Inside a Durable Object they live in memory only: an object with sockets sleeps after ten
+//! seconds without a frame, and by then every bucket is full again.
 
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::ids::DeviceId;
 use crate::limiter::{Bucket, Rate};
@@ -19,7 +21,7 @@ const PATIENCE: u32 = 200;
 const DEVICES: usize = 2048;
 
 /// One device's buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FrameRates {
     messages: Bucket,
     signals: Bucket,

@@ -250,6 +250,7 @@ pub struct LimiterService<S: Sql> {
     sql: S,
     scope: i64,
     scale: f64,
+    write_lag: Duration,
     schema: LazySchema,
     /// The bucket, and the one that is written; `None` before it was looked for.
     known: Option<Known>,
@@ -269,10 +270,18 @@ impl<S: Sql> LimiterService<S> {
             sql,
             scope,
             scale,
+            write_lag: WRITE_LAG,
             schema: LazySchema::new(COMPONENT, MIGRATIONS),
             known: None,
             alarm_is_set: false,
         }
+    }
+
+    /// The same for a runtime that keeps no object in memory: every token is written down.
+    #[must_use]
+    pub const fn without_memory(mut self) -> Self {
+        self.write_lag = Duration::ZERO;
+        self
     }
 
     /// Does what is asked. The answer is the JSON of the call's reply.
@@ -331,7 +340,7 @@ impl<S: Sql> LimiterService<S> {
             .bucket
             .full_at_micros
             .saturating_sub(known.written.full_at_micros);
-        u128::try_from(lag).unwrap_or(0) >= WRITE_LAG.as_micros()
+        u128::try_from(lag).unwrap_or(0) >= self.write_lag.as_micros()
     }
 
     /// The alarm goes off.

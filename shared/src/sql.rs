@@ -112,6 +112,10 @@ pub enum SqlError {
         /// What was there.
         found: String,
     },
+    /// Another connection is writing, and went on for longer than is waited for. Nothing was
+    /// done: it can be tried again.
+    #[error("storage is busy")]
+    Busy,
     /// The body of a transaction asked for it to be undone.
     #[error("the transaction was undone")]
     RolledBack,

@@ -18,8 +18,8 @@ pub(crate) async fn open_conversation<B: Backend>(
     exchange: &Exchange<'_, B>,
     caller: Caller,
 ) -> Result<B::Upgrade, Problem> {
-    let id: ConversationId = exchange.id("conversation_id")?;
     require_upgrade(exchange)?;
+    let id: ConversationId = exchange.id("conversation_id")?;
     let after_seq = exchange.query().seq("after_seq")?;
     let check = CheckDevice {
         device_id: caller.device_id,
@@ -51,7 +51,20 @@ pub(crate) async fn open_session<B: Backend>(
     exchange.backend.user_socket(caller.user_id, open).await
 }
 
-fn require_upgrade<B>(exchange: &Exchange<'_, B>) -> Result<(), Problem> {
+/// The problem of a platform without sockets.
+#[must_use]
+pub fn no_sockets() -> Problem {
+    Problem::new(
+        Code::NotImplemented,
+        "This edition has no WebSockets. Receive by GET /api/v1/events (Server-Sent Events) or \
+         GET /api/v1/sync (long poll), and send over HTTP.",
+    )
+}
+
+fn require_upgrade<B: Backend>(exchange: &Exchange<'_, B>) -> Result<(), Problem> {
+    if !B::HAS_SOCKETS {
+        return Err(no_sockets());
+    }
     let request = exchange.request;
     if request.method() == Method::GET && is_upgrade(request.headers()) {
         return Ok(());

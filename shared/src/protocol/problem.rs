@@ -32,6 +32,8 @@ pub enum Code {
     RateLimited,
     /// 500: a fault of the server.
     Internal,
+    /// 501: this edition does not have it.
+    NotImplemented,
     /// 503: a part of the service is not there now.
     Unavailable,
 }
@@ -52,6 +54,7 @@ impl Code {
             Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
             Self::Internal => "internal",
+            Self::NotImplemented => "not_implemented",
             Self::Unavailable => "unavailable",
         }
     }
@@ -71,6 +74,7 @@ impl Code {
             Self::UpgradeRequired => 426,
             Self::RateLimited => 429,
             Self::Internal => 500,
+            Self::NotImplemented => 501,
             Self::Unavailable => 503,
         }
     }
@@ -88,6 +92,7 @@ impl Code {
             Self::UpgradeRequired => "This path opens a WebSocket",
             Self::RateLimited => "Too many requests",
             Self::Internal => "The server failed",
+            Self::NotImplemented => "This edition does not have it",
             Self::Unavailable => "The service is not available now",
         }
     }

@@ -28,6 +28,9 @@ impl NativeSql {
 }
 
 fn engine(error: rusqlite::Error) -> SqlError {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
+        return SqlError::Busy;
+    }
     SqlError::Engine(error.to_string())
 }
 

@@ -1,5 +1,7 @@
 //! Opening and closing sessions.
 
+use serde::Serialize;
+
 use super::call::OpenSession;
 use super::effect::{Effect, Effects, SocketId};
 use super::service::UserService;
@@ -121,6 +123,49 @@ impl<S: Sql> UserService<S> {
         }
     }
 
+    /// The sessions as they are, each to be given back to [`Self::restore_sessions`] by a runtime
+    /// that keeps no object in memory from one event to the next.
+    ///
+    /// # Errors
+    /// Never for what a session holds, which is plain data; told as a failure of storage.
+    pub fn session_states(&self) -> Result<Vec<(SocketId, String)>, ServiceError> {
+        self.sessions
+            .iter()
+            .map(|(socket, session)| Ok((*socket, json(session)?)))
+            .collect()
+    }
+
+    /// Takes up sessions as [`Self::session_states`] gave them. New sockets are named after
+    /// `last`, or after the last of these.
+    ///
+    /// # Errors
+    /// When a text is none of a session.
+    pub fn restore_sessions(
+        &mut self,
+        last: SocketId,
+        states: impl IntoIterator<Item = String>,
+    ) -> Result<(), ServiceError> {
+        self.last_socket = self.last_socket.max(last.0);
+        for state in states {
+            let session: Session = serde_json::from_str(&state).map_err(|_| {
+                SqlError::Engine("a session is written as this version does not know".to_owned())
+            })?;
+            let socket = session.kept.socket;
+            self.last_socket = self.last_socket.max(socket.0);
+            self.sessions.insert(socket, session);
+        }
+        Ok(())
+    }
+
+    /// The sessions that wait for their clients, or for a conversation that did not answer:
+    /// [`Self::wake`] looks after them.
+    #[must_use]
+    pub fn has_waiting_sessions(&self) -> bool {
+        self.sessions
+            .values()
+            .any(|session| !session.behind.is_empty())
+    }
+
     /// A socket has closed. Its acknowledgements are written down.
     ///
     /// # Errors
@@ -195,7 +240,11 @@ impl<S: Sql> UserService<S> {
 }
 
 pub(super) fn state_of(kept: &Kept) -> Result<String, ServiceError> {
-    serde_json::to_string(kept)
+    json(kept)
+}
+
+fn json(state: &impl Serialize) -> Result<String, ServiceError> {
+    serde_json::to_string(state)
         .map_err(|error| SqlError::Engine(error.to_string()))
         .map_err(Into::into)
 }

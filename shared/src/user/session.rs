@@ -42,8 +42,9 @@ pub struct Kept {
     pub watched_at: Option<Timestamp>,
 }
 
-/// A session.
-#[derive(Debug, Clone, PartialEq)]
+/// A session. A runtime without sockets that sleep writes it down whole
+/// ([`UserService::session_states`](super::service::UserService::session_states)).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Session {
     pub kept: Kept,
     /// Where it lacks events, and the last one that it was sent there.
