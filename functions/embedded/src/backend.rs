@@ -122,7 +122,9 @@ impl<H: Host> Backend for Embedded<H> {
         let outcome = async {
             let sql = self.connection().await?;
             self.place
-                .turn(&sql, mode, 0, |turn| turn.ask_account(name, request.clone()))
+                .turn(&sql, mode, 0, |turn| {
+                    turn.ask_account(name, request.clone())
+                })
                 .await
         };
         self.outcome(outcome.await)

@@ -105,8 +105,8 @@ impl<H: Host> Turn<'_, H> {
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
         rates.admit_message(self.place.rate_limit_scale, self.now)?;
-        let text = serde_json::to_string(&rates)
-            .map_err(|error| SqlError::Engine(error.to_string()))?;
+        let text =
+            serde_json::to_string(&rates).map_err(|error| SqlError::Engine(error.to_string()))?;
         self.sql.exec(
             "INSERT INTO device_rate (device_id, used_at, rates) VALUES (?, ?, ?)
              ON CONFLICT (device_id) DO UPDATE SET used_at = excluded.used_at,

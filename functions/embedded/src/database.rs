@@ -90,6 +90,9 @@ impl<D: Sql> Sql for Connection<D> {
 
 impl<D> Drop for Connection<D> {
     fn drop(&mut self) {
-        debug_assert!(!self.is_open.get(), "a turn was neither committed nor undone");
+        debug_assert!(
+            !self.is_open.get(),
+            "a turn was neither committed nor undone"
+        );
     }
 }

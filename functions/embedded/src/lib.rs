@@ -31,7 +31,6 @@ mod sessions;
 mod turn;
 mod users;
 
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,6 +40,7 @@ use parlance_shared::entropy::Entropy;
 use parlance_shared::sql::{Sql, SqlError};
 use parlance_shared::time::Timestamp;
 
+pub use crate::backend::NoSocket;
 use crate::database::Connection;
 pub use crate::maintenance::Maintained;
 

@@ -25,11 +25,7 @@ pub(crate) struct Object {
 impl Object {
     /// Finds the object, or chooses a number for it. Writes nothing: an object that is only asked
     /// leaves no trace.
-    pub fn find<O: Kept>(
-        sql: &dyn Sql,
-        name: &O::Name,
-        taken: &mut i64,
-    ) -> Result<Self, SqlError> {
+    pub fn find<O: Kept>(sql: &dyn Sql, name: &O::Name, taken: &mut i64) -> Result<Self, SqlError> {
         let name = O::object_name(name);
         let known: Option<i64> = sql
             .exec(
@@ -63,7 +59,12 @@ impl Object {
 
     /// Makes the object known, where its service has written something.
     pub fn keep_if_written(&mut self, sql: &dyn Sql) -> Result<(), SqlError> {
-        if self.is_known || sql.exec(self.evidence, params![self.scope])?.rows.is_empty() {
+        if self.is_known
+            || sql
+                .exec(self.evidence, params![self.scope])?
+                .rows
+                .is_empty()
+        {
             return Ok(());
         }
         sql.exec(
@@ -132,11 +133,7 @@ impl Alarm {
                 "INSERT INTO alarm (scope, due, alarm_at) VALUES (?, ?, ?)
                  ON CONFLICT (scope) DO UPDATE SET due = excluded.due,
                     alarm_at = excluded.alarm_at",
-                params![
-                    scope,
-                    due.as_millis(),
-                    self.at.map(Timestamp::as_millis)
-                ],
+                params![scope, due.as_millis(), self.at.map(Timestamp::as_millis)],
             )?;
         } else {
             sql.exec("DELETE FROM alarm WHERE scope = ?", params![scope])?;

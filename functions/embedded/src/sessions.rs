@@ -48,12 +48,7 @@ pub(crate) fn save(
 }
 
 /// The session has ended, and its holder is to be told so with this close code.
-pub(crate) fn end(
-    sql: &dyn Sql,
-    scope: i64,
-    socket: SocketId,
-    code: u16,
-) -> Result<(), SqlError> {
+pub(crate) fn end(sql: &dyn Sql, scope: i64, socket: SocketId, code: u16) -> Result<(), SqlError> {
     sql.exec(
         "UPDATE session SET state = NULL, close_code = ? WHERE scope = ? AND socket = ?",
         params![i64::from(code), scope, number(socket)],
@@ -141,7 +136,10 @@ pub(crate) fn waiting(
     };
     let closed = if first.get::<bool>(0)? {
         let code: Option<u32> = first.get(1)?;
-        Some(code.and_then(|code| u16::try_from(code).ok()).unwrap_or(BROKEN_OFF))
+        Some(
+            code.and_then(|code| u16::try_from(code).ok())
+                .unwrap_or(BROKEN_OFF),
+        )
     } else {
         None
     };

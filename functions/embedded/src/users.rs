@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use parlance_shared::conversation::socket::farewell;
 use parlance_shared::ids::UserId;
 use parlance_shared::protocol::batch;
 use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
@@ -13,7 +14,6 @@ use parlance_shared::time::Timestamp;
 use parlance_shared::user::call::{OpenSession, UserObject, UserRequest};
 use parlance_shared::user::effect::{Effect, Effects, Reply, SocketId, Ticket};
 use parlance_shared::user::service::UserService;
-use parlance_shared::conversation::socket::farewell;
 
 use crate::Host;
 use crate::database::Connection;
@@ -66,7 +66,8 @@ impl<H: Host> Turn<'_, H> {
     fn load_user(&mut self, id: UserId) -> Result<LoadedUser<H::Database>, ServiceError> {
         let object = Object::find::<UserObject>(&self.sql, &id, &mut self.last_scope)?;
         let mut service = UserService::new(Rc::clone(&self.sql), object.scope)
-            .with_rate_limits(self.place.rate_limit_scale);
+            .with_rate_limits(self.place.rate_limit_scale)
+            .with_mortal_holders();
         let mut written = BTreeMap::new();
         let mut written_alarm = Alarm::default();
         if object.is_known() {
@@ -80,6 +81,7 @@ impl<H: Host> Turn<'_, H> {
         let millis = u64::try_from(self.now.as_millis()).unwrap_or_default();
         let last = SocketId(millis.saturating_mul(SOCKETS_PER_MILLI));
         service.restore_sessions(last, written.values().map(|row| row.state.clone()))?;
+        service.heard(written.values().map(|row| (row.socket, row.alive_at)));
         service.alarm_is(written_alarm.at);
         Ok(LoadedUser {
             object,
@@ -234,10 +236,7 @@ impl<H: Host> Turn<'_, H> {
                 Effect::Failed(failure) => self.survive(failure)?,
                 // Sessions are written down whole at the end.
                 Effect::Keep { .. } => {}
-                Effect::Send { .. }
-                | Effect::Close { .. }
-                | Effect::Wake(_)
-                | Effect::Alarm(_) => {
+                Effect::Send { .. } | Effect::Close { .. } | Effect::Wake(_) | Effect::Alarm(_) => {
                     if let Some(user) = self.users.get_mut(&id) {
                         user.note(effect);
                     }
@@ -294,7 +293,11 @@ impl<D: Sql> LoadedUser<D> {
         let scope = self.object.scope;
         let states = self.service.session_states().map_err(storage)?;
         for (socket, state) in &states {
-            if self.written.get(socket).is_none_or(|row| row.state != *state) {
+            if self
+                .written
+                .get(socket)
+                .is_none_or(|row| row.state != *state)
+            {
                 sessions::save(sql, scope, *socket, state, now)?;
             }
         }

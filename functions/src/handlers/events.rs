@@ -85,33 +85,43 @@ enum State<S> {
     /// Nothing has been sent yet.
     Begun(Inbox<S>),
     /// Under way.
-    Running(Inbox<S>),
+    Running {
+        /// What is streamed.
+        inbox: Inbox<S>,
+        /// Whether the last frame was an error, which says why the session ends, if it does.
+        is_told: bool,
+    },
     /// The piece that says why it ends has been sent.
     Ended,
 }
 
 /// The next piece of the stream.
 async fn piece<S: Session>(state: State<S>) -> Option<(Vec<u8>, State<S>)> {
-    let mut inbox = match state {
-        State::Begun(inbox) => return Some((BEGINNING.into(), State::Running(inbox))),
-        State::Running(inbox) => inbox,
+    let (mut inbox, mut is_told) = match state {
+        State::Begun(inbox) => {
+            let is_told = false;
+            return Some((BEGINNING.into(), State::Running { inbox, is_told }));
+        }
+        State::Running { inbox, is_told } => (inbox, is_told),
         State::Ended => return None,
     };
     loop {
         match inbox.next(PING).await {
             Incoming::Frame(text) => {
                 let mut piece = String::new();
-                let flow = write_frames(&mut inbox, &mut piece, &text);
+                let flow = write_frames(&mut inbox, &mut piece, &text, &mut is_told);
                 if flow == Flow::GoRound {
                     piece.push_str(GO_ROUND);
                     return Some((piece.into_bytes(), State::Ended));
                 }
                 if !piece.is_empty() {
-                    return Some((piece.into_bytes(), State::Running(inbox)));
+                    return Some((piece.into_bytes(), State::Running { inbox, is_told }));
                 }
             }
-            Incoming::Nothing => return Some((COMMENT.into(), State::Running(inbox))),
-            Incoming::Closed(code) if code == CloseCode::TokenExpired.code() => {
+            Incoming::Nothing => {
+                return Some((COMMENT.into(), State::Running { inbox, is_told }));
+            }
+            Incoming::Closed(code) if code == CloseCode::TokenExpired.code() && !is_told => {
                 let mut piece = String::new();
                 write_event(&mut piece, None, &expired().to_text());
                 return Some((piece.into_bytes(), State::Ended));
@@ -131,8 +141,14 @@ enum Flow {
     GoRound,
 }
 
-fn write_frames<S: Session>(inbox: &mut Inbox<S>, piece: &mut String, text: &str) -> Flow {
+fn write_frames<S: Session>(
+    inbox: &mut Inbox<S>,
+    piece: &mut String,
+    text: &str,
+    is_told: &mut bool,
+) -> Flow {
     for frame in inbox::frames(text) {
+        *is_told = frame.kind == "error";
         if inbox.has(&frame) {
             continue;
         }

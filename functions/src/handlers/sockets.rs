@@ -18,8 +18,8 @@ pub(crate) async fn open_conversation<B: Backend>(
     exchange: &Exchange<'_, B>,
     caller: Caller,
 ) -> Result<B::Upgrade, Problem> {
-    require_upgrade(exchange)?;
     let id: ConversationId = exchange.id("conversation_id")?;
+    require_upgrade(exchange)?;
     let after_seq = exchange.query().seq("after_seq")?;
     let check = CheckDevice {
         device_id: caller.device_id,

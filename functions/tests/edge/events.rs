@@ -215,6 +215,18 @@ async fn a_token_that_expires_ends_the_stream_with_an_error() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn who_was_told_why_the_stream_ends_is_not_told_again() {
+    let fake = open();
+    let farewell = json!({"type": "error", "code": "unauthenticated", "detail": "Signed out."});
+    fake.script.borrow_mut().frame(0, &farewell).close(0, 4001);
+    let mut answer = fake.ask("GET", PATH, None).await;
+    next(&mut answer).await;
+    let events = next(&mut answer).await;
+    assert_eq!(events[0].data.as_ref(), Some(&farewell));
+    assert_eq!(next(&mut answer).await, []);
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn any_other_end_ends_the_stream_and_the_client_comes_again() {
     for code in [1006, 1012, 4008, 4029] {
         let fake = open();

@@ -39,6 +39,8 @@ pub struct UserService<S: Sql> {
     pub(super) schema: LazySchema,
     /// Multiplies the rate limits; 0 turns them off.
     pub(super) rate_limit_scale: f64,
+    /// Whether who holds a stream or a poll can die without this being seen.
+    pub(super) holders_may_die: bool,
     pub(super) sessions: BTreeMap<SocketId, Session>,
     pub(super) last_socket: u64,
     pub(super) pending: BTreeMap<Ticket, Pending>,
@@ -66,6 +68,7 @@ impl<S: Sql> UserService<S> {
             scope,
             schema: LazySchema::new(schema::COMPONENT, schema::MIGRATIONS),
             rate_limit_scale: 1.0,
+            holders_may_die: false,
             sessions: BTreeMap::new(),
             last_socket: 0,
             pending: BTreeMap::new(),
@@ -83,6 +86,14 @@ impl<S: Sql> UserService<S> {
     #[must_use]
     pub const fn with_rate_limits(mut self, scale: f64) -> Self {
         self.rate_limit_scale = scale;
+        self
+    }
+
+    /// The same where who holds a stream or a poll can die without this being seen: such a
+    /// session, too, is closed after too long a silence.
+    #[must_use]
+    pub const fn with_mortal_holders(mut self) -> Self {
+        self.holders_may_die = true;
         self
     }
 

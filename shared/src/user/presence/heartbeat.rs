@@ -2,7 +2,8 @@
 //!
 //! The runtime answers pings without waking the object and notes when; the object looks at that
 //! at an alarm, which is set for the first moment at which a session could be overdue. Streams and
-//! polls are held by the edge and end with its connection to the client.
+//! polls are held by the edge and end with its connection to the client; only where the edge can
+//! die without that being seen are they looked at, too.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,9 +67,24 @@ impl<S: Sql> UserService<S> {
         self.sessions
             .values()
             .map(|session| &session.kept)
-            .filter(|kept| kept.transport == Transport::Socket)
+            .filter(|kept| self.is_watched(kept))
             .map(|kept| self.presence.heartbeats.due(kept))
             .min()
+    }
+
+    /// Whether the session's silence says that its client has gone.
+    fn is_watched(&self, kept: &Kept) -> bool {
+        kept.transport == Transport::Socket || self.holders_may_die
+    }
+
+    /// Says when each session last gave a sign of life, where the runtime knows without being
+    /// asked at the alarm.
+    pub fn heard(&mut self, signs: impl IntoIterator<Item = (SocketId, Timestamp)>) {
+        let signs = signs.into_iter().map(|(socket, last)| {
+            let closed_at = None;
+            (socket, Signs { last, closed_at })
+        });
+        self.presence.heartbeats.0.extend(signs);
     }
 
     /// Closes the sockets that have been silent for too long. `last_signs` tells when each last
@@ -85,7 +101,7 @@ impl<S: Sql> UserService<S> {
         let mut lasts = Vec::new();
         let mut newest = None;
         for kept in self.sessions.values().map(|session| &session.kept) {
-            if kept.transport != Transport::Socket {
+            if !self.is_watched(kept) {
                 // The edge holds it, and its client with it.
                 newest = Some(now);
                 continue;

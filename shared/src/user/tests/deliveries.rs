@@ -200,9 +200,9 @@ fn the_place_and_settings_of_a_row_survive_deliveries() {
     let (mut fixture, _) = Fixture::signed_in();
     let summary = direct_summary(user(2));
     fixture.deliver(&summary, &[]);
-    fixture
-        .sql
-        .dump("UPDATE inbox SET pinned = 1, archived = 1, muted_until = 7, read_seq = 3 RETURNING 1");
+    fixture.sql.dump(
+        "UPDATE inbox SET pinned = 1, archived = 1, muted_until = 7, read_seq = 3 RETURNING 1",
+    );
     fixture.deliver(&summary, &messages(summary.conversation_id, 1..=4));
     let kept = fixture
         .sql

@@ -1,0 +1,10 @@
+//! The whole API over one database, natively: what one instance does, what several do to one
+//! another, and what maintenance does. The clock is the test's own.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod chat;
+mod fallbacks;
+mod maintenance;
+mod support;
+mod writers;
