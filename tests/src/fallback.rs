@@ -196,3 +196,24 @@ fn frames(frame: Value) -> Vec<Value> {
     let inner = frame["frames"].as_array().expect("a batch has frames");
     inner.iter().cloned().flat_map(frames).collect()
 }
+
+/// Polls until `done` with all frames so far, and gives these and the last cursor.
+///
+/// # Panics
+/// When a hundred polls do not do.
+pub async fn poll_until(
+    user: &User,
+    mut cursor: Option<String>,
+    done: impl Fn(&[Value]) -> bool,
+) -> (Vec<Value>, String) {
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        let polled = poll(user, cursor.as_deref(), 5).await;
+        all.extend(polled.frames);
+        if done(&all) {
+            return (all, polled.cursor);
+        }
+        cursor = Some(polled.cursor);
+    }
+    panic!("polled a hundred times for {all:?}");
+}

@@ -10,6 +10,7 @@
 //! outlives the test process, however that ends.
 
 pub mod api;
+pub mod edition;
 pub mod fallback;
 pub mod raw;
 pub mod scene;
@@ -22,6 +23,7 @@ pub mod user;
 use std::time::Duration;
 
 pub use api::{Api, Reply};
+pub use edition::Edition;
 pub use server::Server;
 pub use socket::{Opening, Refused, Socket};
 pub use user::User;

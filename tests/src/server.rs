@@ -1,14 +1,13 @@
-//! The service under test: the built worker on the real runtime, as a process of its own.
+//! The service under test: an edition as it was built, on its runtime, as a process of its own.
 //!
 //! What always holds: a server has a state directory and a port that no other has; its whole
 //! process group is gone when [`Server`] is dropped, and also when the test process dies in any
 //! other way: a watchdog then reads the end of its pipe and kills the group.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -18,6 +17,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tempfile::TempDir;
 
+use crate::Edition;
 use crate::token::Key;
 
 /// How long a server may take to start.
@@ -142,27 +142,8 @@ impl Server {
     }
 
     fn run(&mut self) {
-        let root = repository();
-        let node = root.join("node_modules/.bin/node");
-        for needed in [
-            &node,
-            &root.join("scripts/dev.mjs"),
-            &root.join("functions/worker/build"),
-        ] {
-            assert!(
-                needed.exists(),
-                "{} is missing: run `make build` first",
-                needed.display()
-            );
-        }
-        let mut command = Command::new(node);
+        let mut command = Edition::current().command(self.state.path(), &self.vars);
         command
-            .arg("scripts/dev.mjs")
-            .current_dir(root)
-            .env("PORT", "0")
-            .env("STATE_DIR", self.state.path())
-            .env("VARS", self.vars_text())
-            .env("QUIET", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -189,15 +170,6 @@ impl Server {
             );
         }
         self.running = Some(running);
-    }
-
-    fn vars_text(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.vars {
-            let space = if text.is_empty() { "" } else { " " };
-            write!(text, "{space}{name}={value}").expect("a string takes all");
-        }
-        text
     }
 }
 
@@ -231,13 +203,6 @@ impl Running {
         }
         let _ = self.watchdog.wait();
     }
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate lies in the repository")
-        .to_owned()
 }
 
 fn defaults() -> BTreeMap<String, String> {

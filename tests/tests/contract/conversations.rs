@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use parlance_tests::api::text;
-use parlance_tests::{Socket, User, eventually, server, socket, uuid};
+use parlance_tests::{User, eventually, server, socket, uuid};
 use serde_json::{Value, json};
 
 /// Waits until the conversation shows this many unread messages in the user's list.
@@ -247,13 +247,9 @@ async fn the_list_pages_newest_activity_first_with_each_conversation_once() {
 async fn messages_page_newest_first_with_each_once() {
     let [ann, bob] = User::sign_up_all(server::shared()).await;
     let id = ann.direct(&bob).await;
-    let frames: Vec<_> = (0..120)
-        .map(|n| socket::send_message(&id, &uuid(), &format!("message {n}")))
-        .collect();
-    let (mut socket, _) = Socket::open(&ann, &id).await;
-    socket.send_all(&frames).await;
-    for _ in &frames {
-        socket.until_type("msg_ack").await;
+    let mut acks = Vec::new();
+    for number in 0..120 {
+        acks.push(ann.say(&id, &format!("message {number}")).await);
     }
 
     let found = pages(
@@ -286,7 +282,7 @@ async fn messages_page_newest_first_with_each_once() {
         .ok(200);
     assert_eq!(
         own["messages"][0]["client_msg_id"],
-        frames[119]["client_msg_id"]
+        acks[119]["client_msg_id"]
     );
 
     let events = bob.events(&id, 0).await;
