@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ConversationId, DeviceId, MessageId, ScheduledId, UserId};
 use crate::object::{Answer, ObjectClass, requests};
 use crate::protocol::act::{Act, PinList, Scheduled, ScheduledList, ThreadPage};
-use crate::protocol::conversation::{ConversationView, LastMessage, MemberPage};
+use crate::protocol::conversation::{ConversationPatch, ConversationView, LastMessage, MemberPage};
 use crate::protocol::event::{Event, EventPage};
 use crate::protocol::frame::ServerFrame;
 use crate::protocol::message::{
@@ -53,6 +53,8 @@ requests! {
         GetMessageInfo => MessageInfo,
         /// Someone is writing, or has stopped.
         SignalTyping => (),
+        /// Change its settings.
+        UpdateConversation => ConversationView,
         /// Do something with a message.
         ActOn => Acted,
         /// Read one message.
@@ -227,6 +229,15 @@ pub struct SignalTyping {
     pub actor: UserId,
     /// Writing, or stopped.
     pub started: bool,
+}
+
+/// Changes the conversation's settings, and describes it as it then is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateConversation {
+    /// Who.
+    pub actor: UserId,
+    /// What; validated by the service.
+    pub patch: ConversationPatch,
 }
 
 /// Does something with a message, so that everyone sees it.

@@ -28,6 +28,7 @@ pub mod store;
 mod threads;
 mod timers;
 mod typing;
+mod update;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::change_rows;
 use crate::ids::{ConversationId, MediaId, MessageId, UserId};
 use crate::protocol::conversation::{ConversationType, Role};
-use crate::protocol::event::{Event, MemberAdded};
+use crate::protocol::event::{ConversationChanged, Event, MemberAdded};
 use crate::protocol::message::{ContentType, ForwardedFrom, Message};
 use crate::protocol::seq::Seq;
 use crate::sql::{FromValue, Param, Row, SqlError, Value};
@@ -48,6 +48,8 @@ pub struct MembersBody {
 
 pub(super) const KIND_MESSAGE: i64 = 0;
 pub(super) const KIND_MEMBER_ADDED: i64 = 1;
+/// Its body is the patch (`protocol::conversation::ConversationPatch`).
+pub(super) const KIND_CONVERSATION_CHANGED: i64 = 26;
 
 pub(super) fn to_json(body: &impl Serialize) -> Result<String, SqlError> {
     serde_json::to_string(body).map_err(|error| SqlError::Engine(error.to_string()))
@@ -137,6 +139,13 @@ pub(super) fn read_event(
                 created_at,
             })
         }
+        KIND_CONVERSATION_CHANGED => Event::ConversationChanged(ConversationChanged {
+            conversation_id,
+            seq,
+            now: from_json(&body)?,
+            changed_by: sender_id,
+            created_at,
+        }),
         kind => {
             let change = change_rows::read(conversation_id, kind, row, &body)?;
             let target: Seq = row.get(9)?;

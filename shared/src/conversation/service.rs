@@ -302,6 +302,10 @@ impl<S: Sql> ConversationService<S> {
                     self.send_on(call.actor, call.message, call.forwarded_from, now, entropy)?;
                 Ok((json(&reply)?, effects))
             }
+            ConversationRequest::UpdateConversation(call) => {
+                let (reply, effects) = self.update(call, now)?;
+                Ok((json(&reply)?, effects))
+            }
             ConversationRequest::ActOn(call) => {
                 let (reply, effects) = self.act(call, now)?;
                 Ok((json(&reply)?, effects))

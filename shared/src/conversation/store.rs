@@ -3,13 +3,14 @@
 use super::policy::Member;
 use super::positions::{Place, Reached};
 use super::rows::{
-    KIND_MEMBER_ADDED, KIND_MESSAGE, event_columns, event_tables, read_event, to_json,
+    KIND_CONVERSATION_CHANGED, KIND_MEMBER_ADDED, KIND_MESSAGE, event_columns, event_tables,
+    read_event, to_json,
 };
 pub use super::rows::{MembersBody, MessageBody};
 use super::schema;
 use crate::ids::{ClientMessageId, ConversationId, MessageId, UserId};
 use crate::params;
-use crate::protocol::conversation::ConversationType;
+use crate::protocol::conversation::{ConversationPatch, ConversationType};
 use crate::protocol::event::Event;
 use crate::protocol::seq::Seq;
 use crate::sql::{Row, Rows, Sql, SqlError, migrations};
@@ -67,6 +68,8 @@ pub enum NewEventKind<'a> {
     },
     /// Members came in.
     MemberAdded(MembersBody),
+    /// A setting was changed.
+    ConversationChanged(ConversationPatch),
 }
 
 /// Who looks at events.
@@ -231,6 +234,9 @@ impl<'a, S: Sql> Store<'a, S> {
                 to_json(body)?,
             ),
             NewEventKind::MemberAdded(body) => (KIND_MEMBER_ADDED, None, None, to_json(body)?),
+            NewEventKind::ConversationChanged(patch) => {
+                (KIND_CONVERSATION_CHANGED, None, None, to_json(patch)?)
+            }
         };
         let rows = self.sql.exec(
             "INSERT INTO event

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::input::Fields;
 use super::message::{ContentType, Message};
+use super::problem::Problem;
 use super::seq::Seq;
 use crate::ids::{ConversationId, MessageId, UserId};
+use crate::limits;
 use crate::time::Timestamp;
 
 /// What kind of conversation it is.
@@ -71,6 +74,9 @@ pub struct ConversationView {
     pub avatar_url: Option<String>,
     /// Whether only ciphertext may be sent.
     pub encrypted: bool,
+    /// After how many seconds messages disappear, where they do.
+    #[serde(default)]
+    pub expires_after: Option<u32>,
     /// How many members it has.
     pub member_count: u32,
     /// In a direct conversation, the other user.
@@ -83,6 +89,49 @@ pub struct ConversationView {
     pub created_by: UserId,
     /// When.
     pub created_at: Timestamp,
+}
+
+/// The body of `PATCH /conversations/{id}`: it changes the fields that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConversationPatch {
+    /// After how many seconds messages that are sent from then on disappear; null: not at all.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_after: Option<Option<u32>>,
+}
+
+/// Tells a field that is there from one that is not, so that null is not taken for absence.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+impl ConversationPatch {
+    /// Checks what can be checked without looking at the conversation.
+    ///
+    /// # Errors
+    /// `invalid_request`, with the fields.
+    pub fn validate(&self) -> Result<(), Problem> {
+        let mut fields = Fields::new();
+        let (least, most) = (
+            limits::EXPIRES_LEAST.as_secs(),
+            limits::EXPIRES_MOST.as_secs(),
+        );
+        fields.require(
+            self.expires_after
+                .flatten()
+                .is_none_or(|seconds| (least..=most).contains(&u64::from(seconds))),
+            "expires_after",
+            format!("must be null, or a number of seconds from {least} to {most}"),
+        );
+        fields.finish()
+    }
 }
 
 /// A member.

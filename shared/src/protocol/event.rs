@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::change::MessageChange;
+use super::conversation::ConversationPatch;
 use super::message::Message;
 use super::seq::Seq;
 use crate::ids::{ConversationId, UserId};
@@ -18,6 +19,8 @@ pub enum Event {
     NewMessage(Message),
     /// Members came in; the first event of every group, with the members it began with.
     MemberAdded(MemberAdded),
+    /// A setting of the conversation was changed.
+    ConversationChanged(ConversationChanged),
     /// A message was changed.
     #[serde(untagged)]
     Changed(MessageChange),
@@ -38,6 +41,22 @@ pub struct MemberAdded {
     pub created_at: Timestamp,
 }
 
+/// `conversation_changed`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationChanged {
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// The event's number.
+    pub seq: Seq,
+    /// What it is now; left out is what is as before.
+    #[serde(flatten)]
+    pub now: ConversationPatch,
+    /// Who has changed it.
+    pub changed_by: UserId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
 impl Event {
     /// The event's number.
     #[must_use]
@@ -45,6 +64,7 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.seq,
             Self::MemberAdded(added) => added.seq,
+            Self::ConversationChanged(changed) => changed.seq,
             Self::Changed(change) => change.seq(),
         }
     }
@@ -55,6 +75,7 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.created_at,
             Self::MemberAdded(added) => added.created_at,
+            Self::ConversationChanged(changed) => changed.created_at,
             Self::Changed(change) => change.created_at(),
         }
     }
@@ -119,7 +140,7 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.content.len(),
             Self::Changed(change) => change.content_bytes(),
-            Self::MemberAdded(_) => 0,
+            _ => 0,
         }
     }
 }
