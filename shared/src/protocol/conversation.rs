@@ -200,6 +200,12 @@ impl From<&Message> for LastMessage {
 }
 
 impl LastMessage {
+    /// When its preview expires, where there is one that does.
+    #[must_use]
+    pub fn preview_expires_at(&self) -> Option<Timestamp> {
+        self.expires_at.filter(|_| !self.is_deleted)
+    }
+
     /// As it is shown at `now`: without what has expired.
     #[must_use]
     pub fn shown_at(self, now: Timestamp) -> Self {

@@ -55,10 +55,14 @@ impl<S: Sql> UserService<S> {
                 Err(ServiceError::Refused(_)) => self.looked_after = true,
             }
         }
-        let needed = [self.next_heartbeat(), self.poll_grace_ends()]
-            .into_iter()
-            .flatten()
-            .min();
+        let needed = [
+            self.next_heartbeat(),
+            self.poll_grace_ends(),
+            self.preview_expires_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         if let Some(at) = needed {
             // After a sleep a heartbeat can seem overdue: the pings are known at the alarm.
             let at = at.max(now + EARLIEST_ALARM);
@@ -89,6 +93,7 @@ impl<S: Sql> UserService<S> {
                 (*socket, (*ping).max(frame))
             })
             .collect();
+        self.previews_due(now)?;
         let mut effects = self.heartbeat_due(now, &heard)?;
         // A client that has fallen silent answers no close: its session ends here and now.
         let silent: Vec<_> = effects
