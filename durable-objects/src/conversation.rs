@@ -6,14 +6,15 @@
 //!
 //! Takes, as `POST` with a `ConversationRequest` in JSON: `create`, `get_conversation`,
 //! `list_members`, `send`, `send_many`, `list_messages`, `list_events`, `mark_position`,
-//! `count_unread`, `get_message_info`, `signal_typing`. Answers 200 with an `Answer` (the reply, or
+//! `count_unread`, `get_message_info`, `signal_typing`, `act_on`, `get_message`, `list_thread`,
+//! `list_pins`, `hide`, `schedule`, `list_scheduled`, `cancel_scheduled`. Answers 200 with an `Answer` (the reply, or
 //! the problem to tell the client) and 400 to a body that is no such request.
 //! Takes upgrades with an `OpenSocket` in the header [`SOCKET_HEADER`]: answers 101, or 200 with
 //! an `Answer` that holds the problem.
 //!
 //! Its alarm goes off some seconds after an event or a new position of a member, to see whether
-//! every member's user object has it, and to write positions down; see
-//! `parlance_shared::conversation::service`.
+//! every member's user object has it, and to write positions down; and when the time of something
+//! has come: see `parlance_shared::conversation::service` and `timers`.
 
 // The durable_object macro exports methods that it does not document.
 #![allow(missing_docs)]
@@ -28,7 +29,7 @@ use parlance_shared::conversation::call::{ConversationRequest, OpenSocket, SOCKE
 use parlance_shared::conversation::service::{ConversationService, Effects};
 use parlance_shared::conversation::socket::{self, Outcome};
 use parlance_shared::protocol::problem::{Problem, ServiceError};
-use parlance_shared::sql::OBJECT_SCOPE;
+use parlance_shared::sql::{OBJECT_SCOPE, SqlError};
 use parlance_shared::time::Clock;
 use worker::{
     DurableObject, Env, Error, Request, Response, State, WebSocket, WebSocketIncomingMessage,
@@ -107,11 +108,14 @@ impl DurableObject for Conversation {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        let effects = self
-            .core
-            .service()?
-            .on_alarm(SystemClock.now())
-            .map_err(|error| Error::RustError(error.to_string()))?;
+        let now = SystemClock.now();
+        let effects = {
+            let mut service = self.core.service()?;
+            let failed = |error: SqlError| Error::RustError(error.to_string());
+            let mut effects = service.on_timers(now, &SystemEntropy).map_err(failed)?;
+            effects.absorb(service.on_alarm(now).map_err(failed)?);
+            effects
+        };
         self.core.set_alarm(&effects).await?;
         self.core.carry_out(effects);
         Response::empty()
@@ -239,8 +243,12 @@ impl Core {
             host::log_failure(OBJECT, "storage_failed", &failure.to_string());
         }
         if !effects.broadcast.is_empty() {
-            self.attached
-                .broadcast(&self.state, &effects.broadcast, SystemClock.now());
+            self.attached.broadcast(
+                &self.state,
+                &effects.broadcast,
+                &effects.unseen,
+                SystemClock.now(),
+            );
         }
         self.signal(effects.signals);
         if effects.deliver {
@@ -248,6 +256,9 @@ impl Core {
         }
         if effects.marks {
             self.mark();
+        }
+        for wish in effects.hides {
+            self.hide(wish);
         }
     }
 }

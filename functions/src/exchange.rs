@@ -63,6 +63,15 @@ impl<'a, B: Backend> Exchange<'a, B> {
             .map_err(|error: InvalidId| Problem::invalid_field(name, error.to_string()))
     }
 
+    /// The text that the path names `name`.
+    pub(crate) fn text(&self, name: &str) -> Result<String, Problem> {
+        let segment = self.parameters.get(name).unwrap_or_default();
+        percent_decode_str(segment)
+            .decode_utf8()
+            .map(|text| text.into_owned())
+            .map_err(|_| Problem::invalid_field(name, "must be UTF-8"))
+    }
+
     /// Logs a failure that the client is told less about. `detail` must name no number, code,
     /// token or content.
     pub(crate) fn log_failure(&self, event: &str, detail: &str) {

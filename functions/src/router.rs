@@ -68,6 +68,34 @@ pub enum Private {
     MarkRead,
     /// Who has received and read a message.
     GetMessageInfo,
+    /// Read one message.
+    GetMessage,
+    /// Write a message anew.
+    EditMessage,
+    /// Delete a message, for everyone or for oneself.
+    DeleteMessage,
+    /// React to a message.
+    React,
+    /// Take a reaction back.
+    RemoveReaction,
+    /// The messages that are pinned.
+    ListPins,
+    /// Pin a message.
+    Pin,
+    /// Take a pinned message down.
+    Unpin,
+    /// Vote in a message's poll.
+    Vote,
+    /// End a message's poll.
+    ClosePoll,
+    /// The thread that hangs on a message.
+    ListThread,
+    /// Send a message to other conversations.
+    Forward,
+    /// The messages that one has scheduled.
+    ListScheduled,
+    /// Take a scheduled message back.
+    CancelScheduled,
     /// Open a session socket.
     SessionSocket,
     /// The session's frames as a stream of events.
@@ -124,7 +152,7 @@ const fn private(method: Method, path: &'static str, endpoint: Private) -> Route
 }
 
 /// All routes.
-pub static ROUTES: [Route; 25] = [
+pub static ROUTES: [Route; 39] = [
     public(Method::GET, "/healthz", Public::Health),
     public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
     public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
@@ -194,6 +222,76 @@ pub static ROUTES: [Route; 25] = [
         Method::GET,
         "/api/v1/conversations/{conversation_id}/messages/{message_id}/info",
         Private::GetMessageInfo,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}",
+        Private::GetMessage,
+    ),
+    private(
+        Method::PATCH,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}",
+        Private::EditMessage,
+    ),
+    private(
+        Method::DELETE,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}",
+        Private::DeleteMessage,
+    ),
+    private(
+        Method::PUT,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/reactions/{emoji}",
+        Private::React,
+    ),
+    private(
+        Method::DELETE,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/reactions/{emoji}",
+        Private::RemoveReaction,
+    ),
+    private(
+        Method::PUT,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/vote",
+        Private::Vote,
+    ),
+    private(
+        Method::PUT,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/poll/closed",
+        Private::ClosePoll,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/thread",
+        Private::ListThread,
+    ),
+    private(
+        Method::POST,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/forward",
+        Private::Forward,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/pins",
+        Private::ListPins,
+    ),
+    private(
+        Method::PUT,
+        "/api/v1/conversations/{conversation_id}/pins/{message_id}",
+        Private::Pin,
+    ),
+    private(
+        Method::DELETE,
+        "/api/v1/conversations/{conversation_id}/pins/{message_id}",
+        Private::Unpin,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/conversations/{conversation_id}/scheduled",
+        Private::ListScheduled,
+    ),
+    private(
+        Method::DELETE,
+        "/api/v1/conversations/{conversation_id}/scheduled/{scheduled_id}",
+        Private::CancelScheduled,
     ),
     private(Method::GET, "/api/v1/ws", Private::SessionSocket),
     private(Method::GET, "/api/v1/events", Private::StreamFrames),

@@ -50,7 +50,9 @@ impl FrameRates {
         now: Timestamp,
     ) -> Result<(), Box<TooSoon>> {
         let (bucket, rate) = match frame {
-            ClientFrame::SendMessage(_) => (&mut self.messages, limits::MESSAGE_RATE),
+            ClientFrame::SendMessage(_) | ClientFrame::Act(_) => {
+                (&mut self.messages, limits::MESSAGE_RATE)
+            }
             ClientFrame::TypingStart(_)
             | ClientFrame::TypingStop(_)
             | ClientFrame::PresenceSubscribe(_) => (&mut self.signals, limits::SIGNAL_RATE),

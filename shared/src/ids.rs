@@ -139,6 +139,10 @@ id_type!(
     ClientMessageId
 );
 id_type!(
+    /// A message that is to be sent later.
+    ScheduledId
+);
+id_type!(
     /// An uploaded medium.
     MediaId
 );

@@ -101,6 +101,40 @@ pub const MESSAGE_RATE: Rate = Rate::per(20, Duration::from_secs(1)).with_burst(
 pub const SIGNAL_RATE: Rate = Rate::per(10, Duration::from_secs(1));
 /// Other frames that a device may send. Acknowledging each event of a busy group stays within.
 pub const FRAME_RATE: Rate = Rate::per(100, Duration::from_secs(1)).with_burst(1000);
+/// Bytes of an emoji: the longest sequences of Unicode have about half of it.
+pub const EMOJI_BYTES: usize = 64;
+/// Different emoji with which a message can be reacted to.
+pub const REACTIONS: usize = 20;
+/// Users that a message names for each emoji; of the others it tells how many they are.
+pub const REACTION_USERS: u32 = 20;
+/// Messages that a conversation can have pinned.
+pub const PINS: u64 = 50;
+/// How long an author may edit a message.
+pub const EDIT_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many times a message can be edited.
+pub const EDITS: u32 = 500;
+/// How long an author may delete a message for everyone.
+pub const DELETE_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// How long what a deleted message held is kept.
+pub const DELETED_CONTENT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Conversations to which a message is forwarded at once.
+pub const FORWARDS: usize = 20;
+/// Characters of a poll's question.
+pub const POLL_QUESTION_CHARS: usize = 300;
+/// Characters of a poll's option.
+pub const POLL_OPTION_CHARS: usize = 100;
+/// Options of a poll: at least.
+pub const POLL_OPTIONS_LEAST: usize = 2;
+/// Options of a poll: at most.
+pub const POLL_OPTIONS: usize = 12;
+/// How far ahead a message can be scheduled.
+pub const SCHEDULE_AHEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Messages that a member can have scheduled in a conversation.
+pub const SCHEDULED: u64 = 50;
+/// After how long messages disappear, where a conversation lets them: at least.
+pub const EXPIRES_LEAST: Duration = Duration::from_secs(60 * 60);
+/// After how long messages disappear, where a conversation lets them: at most.
+pub const EXPIRES_MOST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Devices of a user; signing in on one more signs the longest unused one out.
 pub const DEVICES: usize = 32;
 

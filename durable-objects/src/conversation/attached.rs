@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::JsString;
+use parlance_shared::conversation::service::Unseen;
 use parlance_shared::conversation::socket::{self, SocketSession};
 use parlance_shared::ids::{DeviceId, UserId};
 use parlance_shared::protocol::batch;
@@ -126,9 +127,9 @@ impl AttachedSockets {
         devices
     }
 
-    /// Sends new events to every socket.
-    pub fn broadcast(&self, state: &State, events: &[Event], now: Timestamp) {
-        // By who looks on: the senders see what no one else may see.
+    /// Sends new events to every socket; to those of some, less of them.
+    pub fn broadcast(&self, state: &State, events: &[Event], unseen: &Unseen, now: Timestamp) {
+        // By who looks on: the senders see what no one else may see, and some see less.
         let mut written: BTreeMap<Option<UserId>, Vec<JsString>> = BTreeMap::new();
         let sent_by = |event: &Event| event.as_message().map(|message| message.sender_id);
         for attached in self.snapshot() {
@@ -139,11 +140,12 @@ impl AttachedSockets {
                 self.dismiss(socket, CloseCode::TokenExpired);
                 continue;
             }
-            let viewer = Some(session.user_id)
-                .filter(|id| events.iter().any(|event| sent_by(event) == Some(*id)));
+            let viewer = Some(session.user_id).filter(|id| {
+                unseen.concerns(id) || events.iter().any(|event| sent_by(event) == Some(*id))
+            });
             let texts = written.entry(viewer).or_insert_with(|| {
                 let seen = |event: &Event| match viewer {
-                    Some(viewer) => event.clone().seen_by(viewer),
+                    Some(viewer) => unseen.show(event.clone().seen_by(viewer), &viewer),
                     None => event.clone().seen_by_others(),
                 };
                 let texts: Vec<_> = events

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parlance_shared::conversation::deliver::{Delivery, News, Round};
 use parlance_shared::conversation::outbox::{Mark, MarkKind};
-use parlance_shared::conversation::service::MemberSignal;
+use parlance_shared::conversation::service::{HideWish, MemberSignal};
 use parlance_shared::conversation::socket;
 use parlance_shared::ids::UserId;
 use parlance_shared::protocol::event::Event;
@@ -14,7 +14,7 @@ use parlance_shared::protocol::frame::ServerFrame;
 use parlance_shared::protocol::problem::Code;
 use parlance_shared::protocol::seq::Seq;
 use parlance_shared::time::{Clock, Timestamp};
-use parlance_shared::user::call::{Delivered, Signal};
+use parlance_shared::user::call::{Delivered, HideMessage, Signal};
 use worker::Delay;
 use worker::wasm_bindgen_futures::spawn_local;
 
@@ -234,7 +234,7 @@ impl Core {
             }
             // An ack that was not taken costs a redelivery; a reading is lost, and said to be.
             if mark.kind == MarkKind::Read {
-                let frame = socket::refusal(failure.into_problem());
+                let frame = socket::refusal(failure.into_problem(), None);
                 self.attached.show(
                     mark.user_id,
                     Some(mark.device_id),
@@ -248,6 +248,44 @@ impl Core {
             Err(error) => host::log_failure(OBJECT, "mark_forgotten", &error.to_string()),
         }
         self.mark();
+    }
+}
+
+impl Core {
+    /// Has a user object delete a message for its user, on whose device's socket here that was
+    /// asked for.
+    pub(super) fn hide(self: &Rc<Self>, wish: HideWish) {
+        spawn_local(Rc::clone(self).hand_hide(wish));
+    }
+
+    async fn hand_hide(self: Rc<Self>, wish: HideWish) {
+        let conversation_id = match self.service().map(|service| service.conversation_id()) {
+            Ok(Some(id)) => id,
+            Ok(None) => return,
+            Err(error) => {
+                return host::log_failure(OBJECT, "not_hidden", &error.to_string());
+            }
+        };
+        let hide = HideMessage {
+            device_id: wish.device_id,
+            conversation_id,
+            message_id: wish.message_id,
+        };
+        let frame = match call::user(&self.env, wish.user_id, hide).await {
+            Ok(()) => ServerFrame::MessageHidden {
+                conversation_id,
+                message_id: wish.message_id,
+            },
+            Err(failure) => {
+                if !matches!(failure, CallFailure::Refused(_)) {
+                    host::log_failure(OBJECT, "hide_failed", &failure.to_string());
+                }
+                socket::refusal(failure.into_problem(), wish.client_msg_id)
+            }
+        };
+        let now = SystemClock.now();
+        self.attached
+            .show(wish.user_id, Some(wish.device_id), &[frame], now);
     }
 }
 

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use parlance_functions::backend::{Backend, SendError};
 use parlance_functions::handlers::sockets::no_sockets;
 use parlance_shared::account::call::{AccountName, AccountObject, AccountRequest};
-use parlance_shared::conversation::call::{ConversationObject, ConversationRequest, OpenSocket};
+use parlance_shared::conversation::call::{
+    ConversationObject, ConversationRequest, OpenSocket, Schedule,
+};
 use parlance_shared::entropy::Entropy;
 use parlance_shared::ids::{ConversationId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
@@ -87,7 +89,11 @@ fn conversation_mode(request: &ConversationRequest) -> Mode {
         | Ask::ListMessages(_)
         | Ask::ListEvents(_)
         | Ask::CountUnread(_)
-        | Ask::GetMessageInfo(_) => Mode::Read,
+        | Ask::GetMessageInfo(_)
+        | Ask::GetMessage(_)
+        | Ask::ListThread(_)
+        | Ask::ListPins(_)
+        | Ask::ListScheduled(_) => Mode::Read,
         _ => Mode::Write,
     }
 }
@@ -155,8 +161,13 @@ impl<H: Host> Backend for Embedded<H> {
             let mode = conversation_mode(&request);
             self.place
                 .turn(&sql, mode, DELIVERIES, |turn| {
-                    if let ConversationRequest::Send(send) = &request {
-                        turn.admit_message(send.device_id)?;
+                    match &request {
+                        ConversationRequest::Send(send) => turn.admit_message(send.device_id)?,
+                        ConversationRequest::Schedule(Schedule {
+                            device_id: Some(device_id),
+                            ..
+                        }) => turn.admit_message(*device_id)?,
+                        _ => {}
                     }
                     turn.conversation_answers(id, request.clone())
                 })

@@ -118,10 +118,13 @@ impl<H: Host> Turn<'_, H> {
 
     /// A conversation's time has come.
     pub fn conversation_alarm(&mut self, id: ConversationId) -> Result<(), ServiceError> {
+        let now = self.now;
+        let entropy = self.place.host.entropy();
         let conversation = self.conversation(id)?;
         conversation.is_touched = true;
         conversation.delivers = true;
-        Ok(())
+        let effects = conversation.service.on_timers(now, entropy)?;
+        Ok(self.carry_out_of(id, effects)?)
     }
 
     fn carry_out_of(&mut self, id: ConversationId, effects: Effects) -> Result<(), SqlError> {

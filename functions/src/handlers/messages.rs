@@ -13,7 +13,7 @@ use parlance_shared::protocol::message::{NewMessage, ReadRequest};
 use parlance_shared::user::call::MarkRead;
 use serde::Serialize;
 
-use super::Handled;
+use super::{Handled, scheduled};
 use crate::answer;
 use crate::authenticate::Caller;
 use crate::backend::Backend;
@@ -51,10 +51,14 @@ pub(crate) async fn send<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller)
     let message: NewMessage = exchange.body()?;
     // The conversation checks it again; what cannot hold need not wake it.
     message.validate()?;
+    if message.send_at.is_some() {
+        return scheduled::schedule(exchange, caller, id, message).await;
+    }
     let send = Send {
         actor: caller.user_id,
         device_id: caller.device_id,
         message,
+        forwarded_from: None,
     };
     let ack = exchange.backend.conversation(id, send).await?;
     let status = if ack.duplicate {

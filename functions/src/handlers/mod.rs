@@ -3,11 +3,14 @@
 //! A handler reads the request, checks all that can be checked without a call, asks objects, and
 //! writes the answer. It must not hold a rule of chat: those are the objects'.
 
+pub mod acts;
 pub mod auth;
 pub mod conversations;
 pub mod events;
+pub mod forward;
 pub mod health;
 pub mod messages;
+pub mod scheduled;
 pub mod sockets;
 pub mod sync;
 pub mod users;
@@ -73,6 +76,20 @@ pub(crate) async fn private<B: Backend>(
         Private::ListEvents => messages::list_events(exchange, caller).await,
         Private::MarkRead => messages::mark_read(exchange, caller).await,
         Private::GetMessageInfo => messages::info(exchange, caller).await,
+        Private::GetMessage => acts::get(exchange, caller).await,
+        Private::EditMessage => acts::edit(exchange, caller).await,
+        Private::DeleteMessage => acts::delete(exchange, caller).await,
+        Private::React => acts::react(exchange, caller, false).await,
+        Private::RemoveReaction => acts::react(exchange, caller, true).await,
+        Private::ListPins => acts::list_pins(exchange, caller).await,
+        Private::Pin => acts::pin(exchange, caller, false).await,
+        Private::Unpin => acts::pin(exchange, caller, true).await,
+        Private::Vote => acts::vote(exchange, caller).await,
+        Private::ClosePoll => acts::close_poll(exchange, caller).await,
+        Private::ListThread => acts::list_thread(exchange, caller).await,
+        Private::Forward => forward::forward(exchange, caller).await,
+        Private::ListScheduled => scheduled::list(exchange, caller).await,
+        Private::CancelScheduled => scheduled::cancel(exchange, caller).await,
     };
     handled.map(Reply::Http)
 }

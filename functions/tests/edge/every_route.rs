@@ -45,7 +45,14 @@ async fn a_slash_at_the_end_is_another_path() {
 async fn a_wrong_method_is_refused_with_those_that_are_right() {
     let fake = Fake::idle();
     for route in &ROUTES {
+        let taken = |method: &str| {
+            let mut same_path = ROUTES.iter().filter(|other| other.path == route.path);
+            same_path.any(|other| other.method.as_str() == method)
+        };
         for method in ["PUT", "TRACE", "BREW"] {
+            if taken(method) {
+                continue;
+            }
             let answer = fake.ask_anonymously(method, &path(route), None).await;
             answer.problem(405, "method_not_allowed");
             let allow: Vec<&str> = answer.header("allow").split(", ").collect();

@@ -7,6 +7,7 @@
     clippy::string_slice
 )]
 
+mod acts;
 mod auth;
 mod conversations;
 mod cross_origin;

@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationId, DeviceId, MessageId, UserId};
+use crate::ids::{ConversationId, DeviceId, MessageId, ScheduledId, UserId};
 use crate::object::{Answer, ObjectClass, requests};
-use crate::protocol::conversation::{ConversationView, MemberPage};
-use crate::protocol::event::EventPage;
-use crate::protocol::message::{MessageAck, MessageInfo, MessagePage, NewMessage};
+use crate::protocol::act::{Act, PinList, Scheduled, ScheduledList, ThreadPage};
+use crate::protocol::conversation::{ConversationView, LastMessage, MemberPage};
+use crate::protocol::event::{Event, EventPage};
+use crate::protocol::frame::ServerFrame;
+use crate::protocol::message::{
+    ForwardedFrom, Message, MessageAck, MessageInfo, MessagePage, NewMessage,
+};
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
 
@@ -49,6 +53,22 @@ requests! {
         GetMessageInfo => MessageInfo,
         /// Someone is writing, or has stopped.
         SignalTyping => (),
+        /// Do something with a message.
+        ActOn => Acted,
+        /// Read one message.
+        GetMessage => Message,
+        /// Page through a thread.
+        ListThread => ThreadPage,
+        /// List what is pinned.
+        ListPins => PinList,
+        /// Delete a message for oneself.
+        Hide => Hidden,
+        /// Send a message later.
+        Schedule => Sent,
+        /// List what one has scheduled.
+        ListScheduled => ScheduledList,
+        /// Do not send it after all.
+        CancelScheduled => (),
     }
 }
 
@@ -122,6 +142,9 @@ pub struct Send {
     pub device_id: DeviceId,
     /// What; validated by the service.
     pub message: NewMessage,
+    /// Where it comes from, where it is forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<ForwardedFrom>,
 }
 
 /// Pages through the messages, newest first.
@@ -176,7 +199,8 @@ pub struct MemberPosition {
     pub read_receipts: bool,
 }
 
-/// Counts the messages of others after `after_seq` up to `up_to_seq` that `actor` may read.
+/// Counts the messages of others after `after_seq` up to `up_to_seq` that `actor` may read, as one
+/// who knows of no later event: those that were deleted for everyone up to there do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountUnread {
     /// Who asks.
@@ -203,6 +227,126 @@ pub struct SignalTyping {
     pub actor: UserId,
     /// Writing, or stopped.
     pub started: bool,
+}
+
+/// Does something with a message, so that everyone sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActOn {
+    /// Who.
+    pub actor: UserId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// What; validated by the service.
+    pub act: Act,
+}
+
+/// What was done is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// The event.
+    pub event: Event,
+    /// Whether it had been done before; the event then is the one of that time.
+    pub duplicate: bool,
+}
+
+/// One message, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetMessage {
+    /// Who asks.
+    pub actor: UserId,
+    /// Which.
+    pub message_id: MessageId,
+}
+
+/// Pages through the replies in a message's thread, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListThread {
+    /// Who asks.
+    pub actor: UserId,
+    /// The message that the thread hangs on.
+    pub message_id: MessageId,
+    /// Where the page starts.
+    pub cursor: Option<String>,
+    /// How many, already within the limit.
+    pub limit: u32,
+}
+
+/// Lists the messages that are pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPins {
+    /// Who asks.
+    pub actor: UserId,
+}
+
+/// Deletes a message for the caller alone. Asked again, the answer is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hide {
+    /// For whom.
+    pub actor: UserId,
+    /// Which.
+    pub message_id: MessageId,
+}
+
+/// The message is hidden: what the user's object has to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hidden {
+    /// The message's number.
+    pub seq: Seq,
+    /// Its author.
+    pub sender_id: UserId,
+    /// The event by which it was deleted for everyone, where it was.
+    pub deleted_seq: Option<Seq>,
+    /// The newest message that the user still sees.
+    pub last_message: Option<LastMessage>,
+}
+
+/// Sends a message at its `send_at`. One with a `client_msg_id` that its sender has used here
+/// before is not taken again: the answer is the first one's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Who sends.
+    pub actor: UserId,
+    /// From which device, where the conversation is to see that it does not say too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
+    /// What; validated by the service.
+    pub message: NewMessage,
+}
+
+/// What has become of a message that was to be sent later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// It had been sent already.
+    Already(MessageAck),
+    /// It will be.
+    Later(Box<Scheduled>),
+}
+
+impl From<Sent> for ServerFrame {
+    fn from(sent: Sent) -> Self {
+        match sent {
+            Sent::Already(ack) => Self::MsgAck(ack),
+            Sent::Later(scheduled) => Self::MessageScheduled(scheduled),
+        }
+    }
+}
+
+/// Lists the caller's scheduled messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListScheduled {
+    /// Who asks.
+    pub actor: UserId,
+}
+
+/// Takes a scheduled message back. Refused with `not_found` where the caller has none of that
+/// name, or it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelScheduled {
+    /// Who asks.
+    pub actor: UserId,
+    /// Which.
+    pub scheduled_id: ScheduledId,
 }
 
 /// Opens a socket. Travels in the header [`SOCKET_HEADER`] of an upgrade request, as JSON; the

@@ -110,6 +110,8 @@ impl<S: Sql> ConversationService<S> {
             saved: Progress::default(),
             positions: Positions::default(),
             recent: Recent::after(head),
+            expires_after: None,
+            timer_at: None,
         });
         let effects = Effects {
             broadcast: first.map(Event::MemberAdded).into_iter().collect(),

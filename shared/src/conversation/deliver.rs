@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::lanes::Due;
 use super::service::{ConversationService, Effects, RECOVERY_DELAY, State};
+use super::store::Viewer;
 use crate::ids::{DeviceId, UserId};
 use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
@@ -76,7 +77,24 @@ pub struct Round {
 struct Read {
     after: Seq,
     head: Seq,
+    visible_from: Seq,
     news: Rc<News>,
+}
+
+impl Read {
+    /// Whether one who sees everything from `visible_from` on sees the same.
+    fn is_seen_alike(&self, visible_from: Seq) -> bool {
+        let from = visible_from.max(self.visible_from);
+        visible_from == self.visible_from
+            || self
+                .news
+                .events
+                .iter()
+                .filter_map(Event::as_change)
+                .all(|change| {
+                    !change.is_confidential() || change.message_id().claimed_seq() >= from
+                })
+    }
 }
 
 impl<S: Sql> ConversationService<S> {
@@ -90,6 +108,7 @@ impl<S: Sql> ConversationService<S> {
         round: &mut Round,
         now: Timestamp,
     ) -> Result<Option<Delivery>, SqlError> {
+        self.settle(now)?;
         let Some(state) = self.load()? else {
             return Ok(None);
         };
@@ -115,12 +134,13 @@ impl<S: Sql> ConversationService<S> {
         let visible_from = state
             .members
             .get(&due.user_id)
-            .map_or(1, |member| member.visible_from.get());
-        let before_first = Seq::new(visible_from.saturating_sub(1));
+            .map_or(Seq::new(1), |member| member.visible_from);
+        let before_first = Seq::new(visible_from.get().saturating_sub(1));
         let after = due.after.unwrap_or(before_first).max(before_first);
         let head = state.head;
         if let Some(read) = &round.last
             && (read.after, read.head) == (after, head)
+            && read.is_seen_alike(visible_from)
             && !read.news.is_by(due.user_id)
         {
             return Ok(Some(Rc::clone(&read.news)));
@@ -128,6 +148,10 @@ impl<S: Sql> ConversationService<S> {
         let conversation = summary(state);
         let events = self.store().events_after(
             conversation.conversation_id,
+            Viewer {
+                user_id: None,
+                visible_from,
+            },
             after,
             DELIVERY_EVENTS,
             DELIVERY_BYTES,
@@ -144,6 +168,7 @@ impl<S: Sql> ConversationService<S> {
             round.last = Some(Read {
                 after,
                 head,
+                visible_from,
                 news: Rc::clone(&news),
             });
         }
@@ -193,19 +218,23 @@ impl<S: Sql> ConversationService<S> {
             .and_then(|state| state.lanes.next_wait())
     }
 
+    /// The alarm is going off. Until it has been answered, something may be left. Where memory was
+    /// made under the belief that no alarm was set (one that is just going off does not show), it
+    /// is wrong about what has been delivered.
+    pub(super) fn begin_alarm(&mut self, now: Timestamp) {
+        if self.alarm_at.is_none() {
+            self.state = None;
+        }
+        self.alarm_at = Some(now);
+    }
+
     /// The alarm has gone off: writes down how far the deliveries and the members have come, and
     /// sets it again where something is left to deliver.
     ///
     /// # Errors
     /// When storage fails: the runtime then lets the alarm go off again.
     pub fn on_alarm(&mut self, now: Timestamp) -> Result<Effects, SqlError> {
-        // Until this has been answered, something may be left. Where memory was made under the
-        // belief that no alarm was set (one that is just going off does not show), it is wrong
-        // about what has been delivered.
-        if self.alarm_at.is_none() {
-            self.state = None;
-        }
-        self.alarm_at = Some(now);
+        self.begin_alarm(now);
         let Some(state) = self.load()? else {
             self.alarm_at = None;
             return Ok(Effects::default());
@@ -216,7 +245,12 @@ impl<S: Sql> ConversationService<S> {
             (Some(before), Some(after)) => after.distance_from(before) >= PROGRESS_STEP,
             (before, after) => before != after,
         };
-        let has_progress = is_step || progress.lagging != state.saved.lagging;
+        // An alarm that is left for a timer alone must not seem to be there for deliveries.
+        let timer_at = state.timer_at;
+        let waits_for_timer = dry && timer_at.is_some();
+        let has_progress = is_step
+            || progress.lagging != state.saved.lagging
+            || waits_for_timer && progress.delivered != state.saved.delivered;
         let places = state.positions.unwritten();
         if has_progress || !places.is_empty() {
             let store = self.store();
@@ -236,15 +270,15 @@ impl<S: Sql> ConversationService<S> {
                 }
             }
         }
-        if dry {
-            self.alarm_at = None;
-            return Ok(Effects::default());
-        }
-        let next = self.next_delivery_at().unwrap_or(now);
-        self.alarm_at = Some(next.max(now + RECOVERY_DELAY));
+        let next = (!dry).then(|| {
+            let next = self.next_delivery_at().unwrap_or(now);
+            next.max(now + RECOVERY_DELAY)
+        });
+        let timer = timer_at.map(|at| at.max(now));
+        self.alarm_at = next.into_iter().chain(timer).min();
         Ok(Effects {
             alarm: self.alarm_at,
-            deliver: true,
+            deliver: !dry,
             ..Effects::default()
         })
     }

@@ -3,9 +3,14 @@
 //! One object per conversation is the only writer of its log. Every change is an event with the
 //! next seq, stored before it is acknowledged, and handed to the members after that.
 
+mod act_store;
+mod acts;
 pub mod call;
+mod change_rows;
 mod create;
 pub mod deliver;
+mod hidden;
+mod history;
 pub mod lanes;
 pub mod outbox;
 pub mod policy;
@@ -14,11 +19,14 @@ pub mod positions;
 mod read;
 mod receipts;
 pub mod rows;
+mod scheduled;
 pub mod schema;
 mod send;
 pub mod service;
 pub mod socket;
 pub mod store;
+mod threads;
+mod timers;
 mod typing;
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ impl<S: Sql> Store<'_, S> {
             .transpose()
     }
 
-    /// How many messages of others than `reader` lie after `after` up to `up_to`.
+    /// How many messages of others than `reader` lie after `after` up to `up_to`, without those
+    /// that were deleted by an event up to there.
     pub(super) fn count_of_others(
         &self,
         reader: &UserId,
@@ -92,9 +93,11 @@ impl<S: Sql> Store<'_, S> {
         let count = self
             .sql
             .exec(
-                "SELECT count(*) FROM event
-                 WHERE scope = ? AND seq > ? AND seq <= ? AND kind = 0 AND sender_id <> ?",
-                params![self.scope, after, up_to, reader],
+                "SELECT count(*) FROM event e
+                 LEFT JOIN message_state s ON s.scope = e.scope AND s.seq = e.seq
+                 WHERE e.scope = ? AND e.seq > ? AND e.seq <= ? AND e.kind = 0
+                    AND e.sender_id <> ? AND (s.deleted_seq IS NULL OR s.deleted_seq > ?)",
+                params![self.scope, after, up_to, reader, up_to],
             )?
             .scalar()?;
         Ok(count.unwrap_or(0))

@@ -5,6 +5,7 @@ use super::call::{
 };
 use super::positions::Reached;
 use super::service::ConversationService;
+use super::store::Viewer;
 use crate::ids::{ConversationId, UserId};
 use crate::limits;
 use crate::page;
@@ -84,20 +85,17 @@ impl<S: Sql> ConversationService<S> {
         let (state, member) = self.as_member(call.actor)?;
         let conversation_id = state.meta.conversation_id;
         let limit = usize::try_from(call.limit).unwrap_or(usize::MAX);
+        let viewer = Viewer::from(&member);
         let found = self.store().messages_before(
             conversation_id,
+            viewer,
             before,
-            member.visible_from,
             call.limit.saturating_add(1),
             limits::PAGE_BYTES,
         )?;
         let mut messages: Vec<_> = found
             .into_iter()
-            .map(|message| Event::NewMessage(message).seen_by(call.actor))
-            .filter_map(|event| match event {
-                Event::NewMessage(message) => Some(message),
-                Event::MemberAdded(_) => None,
-            })
+            .map(|message| message.seen_by(call.actor))
             .collect();
         let over_limit = messages.len() > limit;
         messages.truncate(limit);
@@ -107,7 +105,7 @@ impl<S: Sql> ConversationService<S> {
             || match oldest {
                 Some(oldest) if messages.len() < limit => !self
                     .store()
-                    .messages_before(conversation_id, Some(oldest), member.visible_from, 1, 1)?
+                    .messages_before(conversation_id, viewer, Some(oldest), 1, 1)?
                     .is_empty(),
                 _ => false,
             };
@@ -198,7 +196,7 @@ impl<S: Sql> ConversationService<S> {
         let after = after_seq.max(before_first);
         let events: Vec<_> = self
             .store()
-            .events_after(conversation_id, after, limit, bytes)?
+            .events_after(conversation_id, Viewer::from(&member), after, limit, bytes)?
             .into_iter()
             .map(|event| event.seen_by(actor))
             .collect();

@@ -3,11 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::change_rows;
 use crate::ids::{ConversationId, MediaId, MessageId, UserId};
 use crate::protocol::conversation::{ConversationType, Role};
 use crate::protocol::event::{Event, MemberAdded};
-use crate::protocol::message::{ContentType, Message};
+use crate::protocol::message::{ContentType, ForwardedFrom, Message};
+use crate::protocol::seq::Seq;
 use crate::sql::{FromValue, Param, Row, SqlError, Value};
+use crate::time::Timestamp;
 
 /// What a message's `body` column holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,15 @@ pub struct MessageBody<'a> {
     /// Whom it mentions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<UserId>,
+    /// The message whose thread it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_root: Option<MessageId>,
+    /// Where it was forwarded from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<ForwardedFrom>,
+    /// When it loses its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What the `body` column of a member event holds.
@@ -41,19 +53,44 @@ pub(super) fn to_json(body: &impl Serialize) -> Result<String, SqlError> {
     serde_json::to_string(body).map_err(|error| SqlError::Engine(error.to_string()))
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, SqlError> {
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, SqlError> {
     serde_json::from_str(body).map_err(|_| SqlError::Unexpected {
         expected: "an event's body",
         found: "other JSON".to_owned(),
     })
 }
 
-/// The event in a row of `seq, kind, sender_id, message_id, client_msg_id, created_at, body`, and
-/// the size of its body.
+/// The columns that [`read_event`] reads, of an event `e` with the state `s` of the message that
+/// it is or that it changes, which the one who looks may have hidden (`h`).
+macro_rules! event_columns {
+    () => {
+        "e.seq, e.kind, e.sender_id, e.message_id, e.client_msg_id, e.created_at, e.body,
+         s.deleted_seq IS NOT NULL OR coalesce(s.is_expired, 0), h.seq IS NOT NULL, e.target_seq"
+    };
+}
+
+/// Events with what [`event_columns`] speaks of; the first parameter is the one who looks.
+macro_rules! event_tables {
+    () => {
+        " FROM event e
+          LEFT JOIN message_state s
+            ON s.scope = e.scope AND s.seq = coalesce(e.target_seq, e.seq)
+          LEFT JOIN message_hidden h
+            ON h.scope = e.scope AND h.seq = coalesce(e.target_seq, e.seq) AND h.user_id = ? "
+    };
+}
+pub(super) use {event_columns, event_tables};
+
+/// The event in a row of [`event_columns`], as one sees it who sees everything from
+/// `visible_from` on, and the size of its body. What a message said is gone once it was deleted
+/// or has expired, from the message and from its edits.
 pub(super) fn read_event(
     conversation_id: ConversationId,
+    visible_from: Seq,
     row: &Row,
 ) -> Result<(Event, usize), SqlError> {
+    let is_gone: bool = row.get(7)?;
+    let is_hidden: bool = row.get(8)?;
     let body: String = row.get(6)?;
     let seq = row.get(0)?;
     let sender_id = row.get(2)?;
@@ -61,7 +98,7 @@ pub(super) fn read_event(
     let event = match row.get::<i64>(1)? {
         KIND_MESSAGE => {
             let said: MessageBody<'static> = from_json(&body)?;
-            Event::NewMessage(Message {
+            let message = Message {
                 conversation_id,
                 seq,
                 message_id: row.get(3)?,
@@ -72,8 +109,22 @@ pub(super) fn read_event(
                 media_id: said.media_id,
                 reply_to: said.reply_to,
                 mentions: said.mentions,
+                thread_root: said.thread_root,
+                forwarded_from: said.forwarded_from,
+                edited_at: None,
+                expires_at: said.expires_at,
                 is_deleted: false,
+                is_hidden,
+                is_pinned: false,
+                reactions: Vec::new(),
+                poll: None,
+                thread: None,
                 created_at,
+            };
+            Event::NewMessage(if is_gone || is_hidden {
+                message.without_content()
+            } else {
+                message
             })
         }
         KIND_MEMBER_ADDED => {
@@ -86,11 +137,16 @@ pub(super) fn read_event(
                 created_at,
             })
         }
-        other => {
-            return Err(SqlError::unexpected(
-                "an event's kind",
-                &Value::Integer(other),
-            ));
+        kind => {
+            let change = change_rows::read(conversation_id, kind, row, &body)?;
+            let target: Seq = row.get(9)?;
+            Event::Changed(if target < visible_from {
+                change.seen_by_latecomers()
+            } else if is_gone || is_hidden {
+                change.without_content()
+            } else {
+                change
+            })
         }
     };
     Ok((event, body.len()))

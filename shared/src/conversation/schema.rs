@@ -10,7 +10,7 @@ use crate::sql::migrations::Migration;
 pub const COMPONENT: &str = "conversation";
 
 /// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS];
+pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS, ACTS];
 
 /// How far each member has come, written behind (see `positions`). A time is of when the
 /// conversation learned of the position beside it.
@@ -22,6 +22,97 @@ const POSITIONS: Migration = Migration {
         "ALTER TABLE member ADD COLUMN read_seq INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE member ADD COLUMN read_at INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE member ADD COLUMN read_receipts INTEGER NOT NULL DEFAULT 1",
+    ],
+};
+
+/// What is done with messages. A plain message writes nothing of this.
+///
+/// `event.target_seq` is the seq of the message that a change is about; a message has none.
+const ACTS: Migration = Migration {
+    version: 4,
+    statements: &[
+        "ALTER TABLE event ADD COLUMN target_seq INTEGER",
+        // expires_after: seconds after which messages lose their content.
+        "ALTER TABLE conversation ADD COLUMN expires_after INTEGER",
+        // What has become of a message. edit_seq, deleted_seq, pin_seq, closed_seq: the newest
+        // event that edited it, deleted it, changed its pin, closed its poll.
+        "CREATE TABLE message_state (
+            scope INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            edit_seq INTEGER,
+            edits INTEGER NOT NULL DEFAULT 0,
+            deleted_seq INTEGER,
+            is_expired INTEGER NOT NULL DEFAULT 0,
+            pin_seq INTEGER,
+            closed_seq INTEGER,
+            replies INTEGER NOT NULL DEFAULT 0,
+            last_reply_at INTEGER,
+            PRIMARY KEY (scope, seq)
+        ) WITHOUT ROWID",
+        // The messages that are pinned; pin_seq: the event that pinned each.
+        "CREATE TABLE pinned_message (
+            scope INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            pin_seq INTEGER NOT NULL,
+            PRIMARY KEY (scope, seq)
+        ) WITHOUT ROWID",
+        // reacted_seq: the event that set it as it is. One that was taken back stays, so that
+        // taking it back again is recognised.
+        "CREATE TABLE message_reaction (
+            scope INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            emoji TEXT NOT NULL,
+            user_id BLOB NOT NULL,
+            reacted_seq INTEGER NOT NULL,
+            is_removed INTEGER NOT NULL,
+            PRIMARY KEY (scope, seq, emoji, user_id)
+        ) WITHOUT ROWID",
+        // options: a bit for each; none where the vote was taken back.
+        "CREATE TABLE poll_vote (
+            scope INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            options INTEGER NOT NULL,
+            vote_seq INTEGER NOT NULL,
+            PRIMARY KEY (scope, seq, user_id)
+        ) WITHOUT ROWID",
+        "CREATE TABLE thread_reply (
+            scope INTEGER NOT NULL,
+            root_seq INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (scope, root_seq, seq)
+        ) WITHOUT ROWID",
+        // The messages that a member has deleted for itself.
+        "CREATE TABLE message_hidden (
+            scope INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            PRIMARY KEY (scope, seq, user_id)
+        ) WITHOUT ROWID",
+        // What is to be done at a time (timers::Due). subject: a message's seq, or a
+        // scheduled message's id.
+        "CREATE TABLE conversation_timer (
+            scope INTEGER NOT NULL,
+            due_at INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            subject BLOB NOT NULL,
+            PRIMARY KEY (scope, due_at, kind, subject)
+        ) WITHOUT ROWID",
+        // body: the message as its sender wrote it (protocol::message::NewMessage). problem:
+        // why it could not be sent when its time had come.
+        "CREATE TABLE scheduled_message (
+            scope INTEGER NOT NULL,
+            scheduled_id BLOB NOT NULL,
+            sender_id BLOB NOT NULL,
+            client_msg_id BLOB NOT NULL,
+            send_at INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            body TEXT NOT NULL,
+            problem TEXT,
+            PRIMARY KEY (scope, scheduled_id)
+        ) WITHOUT ROWID",
+        "CREATE UNIQUE INDEX scheduled_message_name
+            ON scheduled_message (scope, sender_id, client_msg_id)",
     ],
 };
 

@@ -1,18 +1,23 @@
 //! Sending a message: one insert does the duplicate check, the seq and the storing at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::call::SendMany;
 use super::policy::Member;
 use super::service::{ConversationService, Effects};
 use super::store::{MessageBody, Meta, NewEvent, NewEventKind};
+use super::timers::Due;
 use crate::entropy::Entropy;
 use crate::ids::{MessageId, UserId};
 use crate::object::Answer;
 use crate::protocol::event::Event;
-use crate::protocol::message::{ContentType, Message, MessageAck, MessageStatus, NewMessage};
+use crate::protocol::message::{
+    ContentType, ForwardedFrom, Message, MessageAck, MessageStatus, NewMessage,
+};
 use crate::protocol::problem::{Problem, ServiceError};
-use crate::sql::{Sql, SqlError};
+use crate::protocol::seq::Seq;
+use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
 
 impl<S: Sql> ConversationService<S> {
@@ -28,25 +33,33 @@ impl<S: Sql> ConversationService<S> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<(MessageAck, Effects), ServiceError> {
-        let (state, member) = self.as_member(actor)?;
-        message.validate()?;
-        check_against(&state.meta, &state.members, &message)?;
+        self.send_on(actor, message, None, now, entropy)
+    }
+
+    /// As [`Self::send`], of a message that may come from another conversation.
+    pub(super) fn send_on(
+        &mut self,
+        actor: UserId,
+        message: NewMessage,
+        forwarded_from: Option<ForwardedFrom>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<(MessageAck, Effects), ServiceError> {
+        if message.send_at.is_some() {
+            return Err(Problem::invalid_field("send_at", "is not taken here").into());
+        }
+        let root = self.check(actor, &message)?;
+        let (state, _) = self.as_member(actor)?;
         let conversation_id = state.meta.conversation_id;
         let seq = state.head.next();
         // The log's times go with its order, whatever the clock does.
         let created_at = now.max(state.last_at);
+        let expires_at = state
+            .expires_after
+            .map(|seconds| created_at + Duration::from_secs(seconds.into()));
         let message_id = MessageId::new(created_at, seq, entropy);
         let store = self.store();
-        if let Some(reply_to) = &message.reply_to
-            && store.find_message(reply_to, member.visible_from)?.is_none()
-        {
-            return Err(Problem::invalid_field(
-                "reply_to",
-                "is not a message of this conversation",
-            )
-            .into());
-        }
-        let stored = store.insert_event(&NewEvent {
+        let event = NewEvent {
             seq,
             sender_id: actor,
             created_at,
@@ -59,9 +72,26 @@ impl<S: Sql> ConversationService<S> {
                     media_id: message.media_id,
                     reply_to: message.reply_to,
                     mentions: message.mentions.clone(),
+                    thread_root: message.thread_root,
+                    forwarded_from,
+                    expires_at,
                 },
             },
-        })?;
+        };
+        let stored = if root.is_none() && expires_at.is_none() {
+            store.insert_event(&event)?
+        } else {
+            transact(&self.sql, || {
+                let stored = store.insert_event(&event)?;
+                if let Some(root) = root.filter(|_| stored) {
+                    store.add_reply(root, seq, created_at)?;
+                }
+                if let Some(at) = expires_at.filter(|_| stored) {
+                    store.add_timer(at, &Due::Expire(seq))?;
+                }
+                Ok::<_, SqlError>(stored)
+            })?
+        };
         let mut ack = MessageAck {
             client_msg_id: message.client_msg_id,
             conversation_id,
@@ -87,11 +117,13 @@ impl<S: Sql> ConversationService<S> {
             };
             return Ok((ack, Effects::default()));
         }
+        let alarm = self.arm(now);
         if let Some(state) = &mut self.state {
             state.head = seq;
             state.last_at = created_at;
             state.lanes.advance(seq, now);
             state.recent.sent(actor, seq, message_id);
+            state.add_timer(expires_at);
         }
         let event = Event::NewMessage(Message {
             conversation_id,
@@ -104,16 +136,68 @@ impl<S: Sql> ConversationService<S> {
             media_id: message.media_id,
             reply_to: message.reply_to,
             mentions: message.mentions,
+            thread_root: message.thread_root,
+            forwarded_from,
+            edited_at: None,
+            expires_at,
             is_deleted: false,
+            is_hidden: false,
+            is_pinned: false,
+            reactions: Vec::new(),
+            poll: None,
+            thread: None,
             created_at,
         });
         let effects = Effects {
             broadcast: vec![event],
-            alarm: self.arm(now),
+            alarm,
             deliver: true,
             ..Effects::default()
         };
         Ok((ack, effects))
+    }
+
+    /// Checks a message against the conversation that it is sent to. Gives the root of its
+    /// thread, where it is in one.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(super) fn check(
+        &mut self,
+        actor: UserId,
+        message: &NewMessage,
+    ) -> Result<Option<Seq>, ServiceError> {
+        let (state, member) = self.as_member(actor)?;
+        message.validate()?;
+        check_against(&state.meta, &state.members, message)?;
+        let store = self.store();
+        if let Some(reply_to) = &message.reply_to
+            && store.find_message(reply_to, member.visible_from)?.is_none()
+        {
+            return Err(Problem::invalid_field(
+                "reply_to",
+                "is not a message of this conversation",
+            )
+            .into());
+        }
+        let Some(root) = &message.thread_root else {
+            return Ok(None);
+        };
+        let wrong =
+            |message: &str| ServiceError::from(Problem::invalid_field("thread_root", message));
+        let root = store
+            .find_message(root, member.visible_from)?
+            .map(|seq| store.target(seq))
+            .transpose()?
+            .flatten()
+            .ok_or_else(|| wrong("is not a message of this conversation"))?;
+        if root.body.thread_root.is_some() {
+            return Err(wrong("is itself in a thread"));
+        }
+        if root.deleted_seq.is_some() || root.is_expired {
+            return Err(wrong("was deleted"));
+        }
+        Ok(Some(root.seq))
     }
 }
 
@@ -137,9 +221,7 @@ impl<S: Sql> ConversationService<S> {
             match self.send(call.actor, message, now, entropy) {
                 Ok((ack, more)) => {
                     answers.push(Answer::Ok(ack));
-                    effects.broadcast.extend(more.broadcast);
-                    effects.alarm = effects.alarm.or(more.alarm);
-                    effects.deliver |= more.deliver;
+                    effects.absorb(more);
                 }
                 Err(error) => {
                     if let ServiceError::Storage(failure) = &error {

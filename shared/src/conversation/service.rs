@@ -6,11 +6,12 @@
 //! - An event stored while no alarm is set sets one, in the same commit. So as long as some
 //!   member may have something to take, an alarm is set, and an object that dies goes on from
 //!   there. An alarm that finds nothing left lets it be: no alarm means that all is delivered.
+//!   Where it is left to wait for a timer, it is written down first that all is delivered.
 //! - Memory holds nothing of the log that storage does not, and may be lost at any moment. What it
 //!   does hold beyond it (members' positions not written yet, see `positions`; who is writing) is
 //!   learned again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -25,7 +26,7 @@ use super::store::{Meta, Store};
 use super::typing::Typing;
 use crate::entropy::Entropy;
 use crate::frame_rate::DeviceRates;
-use crate::ids::UserId;
+use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
 use crate::protocol::event::Event;
 use crate::protocol::frame::ServerFrame;
 use crate::protocol::problem::{Problem, ServiceError};
@@ -42,6 +43,8 @@ pub const RECOVERY_DELAY: Duration = Duration::from_secs(5);
 pub struct Effects {
     /// New events, to be sent to the sockets that are attached here.
     pub broadcast: Vec<Event>,
+    /// Who is shown less of them.
+    pub unseen: Unseen,
     /// Set the alarm, in the same commit.
     pub alarm: Option<Timestamp>,
     /// There may be deliveries due.
@@ -51,8 +54,68 @@ pub struct Effects {
     pub signals: Vec<MemberSignal>,
     /// There may be marks due (see [`ConversationService::next_mark`]).
     pub marks: bool,
+    /// Messages that devices have deleted for their users on sockets here.
+    pub hides: Vec<HideWish>,
     /// A failure of storage, for the log; whom it concerns has been told `internal`.
     pub failure: Option<SqlError>,
+}
+
+impl Effects {
+    /// Adds what is to be done after this.
+    pub fn absorb(&mut self, more: Self) {
+        self.broadcast.extend(more.broadcast);
+        self.unseen.latecomers.extend(more.unseen.latecomers);
+        self.unseen.hiders.extend(more.unseen.hiders);
+        self.alarm = more.alarm.or(self.alarm);
+        self.deliver |= more.deliver;
+        self.signals.extend(more.signals);
+        self.marks |= more.marks;
+        self.hides.extend(more.hides);
+        self.failure = self.failure.take().or(more.failure);
+    }
+}
+
+/// Members who do not see the message that the broadcast events change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unseen {
+    /// Those who joined after it.
+    pub latecomers: BTreeSet<UserId>,
+    /// Those who have hidden it.
+    pub hiders: BTreeSet<UserId>,
+}
+
+impl Unseen {
+    /// Whether `viewer` is shown less than the others.
+    #[must_use]
+    pub fn concerns(&self, viewer: &UserId) -> bool {
+        self.latecomers.contains(viewer) || self.hiders.contains(viewer)
+    }
+
+    /// The event as `viewer` sees it.
+    #[must_use]
+    pub fn show(&self, event: Event, viewer: &UserId) -> Event {
+        match event {
+            event if self.latecomers.contains(viewer) => event.seen_by_latecomers(),
+            Event::Changed(change) if self.hiders.contains(viewer) => {
+                Event::Changed(change.without_content())
+            }
+            event => event,
+        }
+    }
+}
+
+/// A message that a device has deleted for its user on a socket here: the user's object is to be
+/// asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HideWish {
+    /// Whose device.
+    pub user_id: UserId,
+    /// Which.
+    pub device_id: DeviceId,
+    /// Which message.
+    pub message_id: MessageId,
+    /// The client's name for its frame.
+    pub client_msg_id: Option<ClientMessageId>,
 }
 
 /// A frame for one member.
@@ -80,6 +143,17 @@ pub(super) struct State {
     pub positions: Positions,
     /// Who wrote what last.
     pub recent: Recent,
+    /// Seconds after which messages lose their content, where they do.
+    pub expires_after: Option<u32>,
+    /// When something is to be done next (see `timers`).
+    pub timer_at: Option<Timestamp>,
+}
+
+impl State {
+    /// A timer was stored.
+    pub(super) fn add_timer(&mut self, due_at: Option<Timestamp>) {
+        self.timer_at = self.timer_at.into_iter().chain(due_at).min();
+    }
 }
 
 /// One conversation.
@@ -126,6 +200,12 @@ impl<S: Sql> ConversationService<S> {
         self.alarm_at = at;
     }
 
+    /// Which conversation it is, where it exists and is in memory.
+    #[must_use]
+    pub fn conversation_id(&self) -> Option<ConversationId> {
+        self.state.as_ref().map(|state| state.meta.conversation_id)
+    }
+
     pub(super) const fn store(&self) -> Store<'_, S> {
         Store::new(&self.sql, self.scope)
     }
@@ -147,6 +227,7 @@ impl<S: Sql> ConversationService<S> {
         let Some((meta, delivered)) = store.meta()? else {
             return Ok(None);
         };
+        let (expires_after, timer_at) = store.timing()?;
         let (head, last_at) = store.head()?.unwrap_or((Seq::ZERO, meta.created_at));
         let (members, places): (BTreeMap<_, _>, BTreeMap<_, _>) = store
             .members()?
@@ -175,6 +256,8 @@ impl<S: Sql> ConversationService<S> {
             saved: Progress { delivered, lagging },
             positions: Positions::new(places),
             recent: Recent::after(head),
+            expires_after,
+            timer_at,
         }))
     }
 
@@ -200,6 +283,7 @@ impl<S: Sql> ConversationService<S> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<(String, Effects), ServiceError> {
+        self.settle(now)?;
         let quiet = Effects::default();
         match request {
             ConversationRequest::Create(call) => {
@@ -214,8 +298,33 @@ impl<S: Sql> ConversationService<S> {
                 self.rates
                     .of(call.device_id, now)
                     .admit_message(scale, now)?;
-                let (reply, effects) = self.send(call.actor, call.message, now, entropy)?;
+                let (reply, effects) =
+                    self.send_on(call.actor, call.message, call.forwarded_from, now, entropy)?;
                 Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::ActOn(call) => {
+                let (reply, effects) = self.act(call, now)?;
+                Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::GetMessage(call) => Ok((json(&self.message(call)?)?, quiet)),
+            ConversationRequest::ListThread(call) => Ok((json(&self.thread(&call)?)?, quiet)),
+            ConversationRequest::ListPins(call) => Ok((json(&self.pins(call)?)?, quiet)),
+            ConversationRequest::Hide(call) => Ok((json(&self.hide(call)?)?, quiet)),
+            ConversationRequest::Schedule(call) => {
+                self.as_member(call.actor)?;
+                if let Some(device_id) = call.device_id {
+                    let scale = self.rate_limit_scale;
+                    self.rates.of(device_id, now).admit_message(scale, now)?;
+                }
+                let (reply, effects) = self.schedule(call.actor, call.message, now, entropy)?;
+                Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::ListScheduled(call) => {
+                Ok((json(&self.list_scheduled(call)?)?, quiet))
+            }
+            ConversationRequest::CancelScheduled(call) => {
+                self.cancel_scheduled(call)?;
+                Ok((json(&())?, quiet))
             }
             ConversationRequest::ListMessages(call) => {
                 Ok((json(&self.list_messages(&call)?)?, quiet))
@@ -240,12 +349,27 @@ impl<S: Sql> ConversationService<S> {
         }
     }
 
-    /// Sets the alarm where none is set.
+    /// Sets the alarm where none is set to look after deliveries: one that waits for a timer may
+    /// be far away. To be called before a timer is added to the state.
     pub(super) fn arm(&mut self, now: Timestamp) -> Option<Timestamp> {
-        if self.alarm_at.is_some() {
+        let by = now + RECOVERY_DELAY;
+        let timer_at = self.state.as_ref().and_then(|state| state.timer_at);
+        if self
+            .alarm_at
+            .is_some_and(|at| at <= by || Some(at) != timer_at)
+        {
             return None;
         }
-        self.alarm_at = Some(now + RECOVERY_DELAY);
+        self.alarm_at = Some(by);
+        self.alarm_at
+    }
+
+    /// Sets the alarm where it would go off after `due_at`.
+    pub(super) fn arm_timer(&mut self, due_at: Timestamp) -> Option<Timestamp> {
+        if self.alarm_at.is_some_and(|at| at <= due_at) {
+            return None;
+        }
+        self.alarm_at = Some(due_at);
         self.alarm_at
     }
 

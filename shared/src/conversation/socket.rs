@@ -6,13 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{OpenSocket, SignalTyping};
+use super::call::{ActOn, Acted, OpenSocket, SignalTyping};
 use super::outbox::MarkKind;
-use super::service::{ConversationService, Effects};
+use super::service::{ConversationService, Effects, HideWish};
 use crate::entropy::Entropy;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, UserId};
 use crate::limits;
 use crate::protocol::frame::{AuthAck, BadFrame, ClientFrame, CloseCode, ErrorFrame, ServerFrame};
+use crate::protocol::message::NewMessage;
 use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
@@ -74,6 +75,7 @@ pub fn open<S: Sql>(
     open: &OpenSocket,
     now: Timestamp,
 ) -> Result<Opened, ServiceError> {
+    service.settle(now)?;
     let (_, head) = service.position(open.user_id)?;
     let hello = AuthAck::new(open.user_id, open.device_id, now, Some(head));
     let replay = match open.after_seq {
@@ -131,10 +133,7 @@ pub fn on_text<S: Sql>(
         Ok(frame) => frame,
         Err(bad) => return told((*bad).into()),
     };
-    let client_msg_id = match &frame {
-        ClientFrame::SendMessage(send) => Some(send.message.client_msg_id),
-        _ => None,
-    };
+    let client_msg_id = frame.client_msg_id();
     let scale = service.rate_limit_scale;
     let rates = service.rates.of(session.device_id, now);
     if let Err(too_soon) = rates.admit(&frame, scale, now) {
@@ -142,7 +141,10 @@ pub fn on_text<S: Sql>(
         let refusal = refused(too_soon.problem.into(), client_msg_id);
         return Outcome { close, ..refusal };
     }
-    answer(service, session, frame, now, entropy)
+    service
+        .settle(now)
+        .map_err(ServiceError::from)
+        .and_then(|()| answer(service, session, frame, now, entropy))
         .unwrap_or_else(|error| refused(error, client_msg_id))
 }
 
@@ -168,6 +170,9 @@ fn answer<S: Sql>(
     match frame {
         ClientFrame::SendMessage(send) => {
             require_here(here, send.conversation_id)?;
+            if send.message.send_at.is_some() {
+                return schedule(service, user_id, send.message, now, entropy);
+            }
             let (ack, effects) = service.send(user_id, send.message, now, entropy)?;
             Ok(Outcome {
                 replies: vec![ServerFrame::MsgAck(ack)],
@@ -217,10 +222,59 @@ fn answer<S: Sql>(
             })
         }
         ClientFrame::Ping => Ok(told(ServerFrame::Pong)),
+        ClientFrame::Act(command) => {
+            require_here(here, command.conversation_id)?;
+            let call = ActOn {
+                actor: user_id,
+                message_id: command.message_id,
+                act: command.act,
+            };
+            let (Acted { event, duplicate }, effects) = service.act(call, now)?;
+            // What is new comes with the broadcast.
+            let replies = duplicate.then_some(ServerFrame::Event(event));
+            Ok(Outcome {
+                replies: replies.into_iter().collect(),
+                effects,
+                ..Outcome::default()
+            })
+        }
+        ClientFrame::Hide(command) => {
+            require_here(here, command.conversation_id)?;
+            // The user object has the last word on what its user sees, and tells this
+            // conversation.
+            let wish = HideWish {
+                user_id,
+                device_id: session.device_id,
+                message_id: command.message_id,
+                client_msg_id: command.client_msg_id,
+            };
+            Ok(Outcome {
+                effects: Effects {
+                    hides: vec![wish],
+                    ..Effects::default()
+                },
+                ..Outcome::default()
+            })
+        }
         ClientFrame::PresenceSubscribe(_) => {
             Err(Problem::invalid_field("type", "goes to the session socket only").into())
         }
     }
+}
+
+fn schedule<S: Sql>(
+    service: &mut ConversationService<S>,
+    actor: UserId,
+    message: NewMessage,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Outcome, ServiceError> {
+    let (sent, effects) = service.schedule(actor, message, now, entropy)?;
+    Ok(Outcome {
+        replies: vec![sent.into()],
+        effects,
+        ..Outcome::default()
+    })
 }
 
 fn typed<S: Sql>(
@@ -315,10 +369,10 @@ fn refused(error: ServiceError, client_msg_id: Option<ClientMessageId>) -> Outco
 
 /// What a client is told whose frame was refused by its user object.
 #[must_use]
-pub fn refusal(problem: Problem) -> ServerFrame {
+pub fn refusal(problem: Problem, client_msg_id: Option<ClientMessageId>) -> ServerFrame {
     BadFrame {
         problem,
-        client_msg_id: None,
+        client_msg_id,
     }
     .into()
 }

@@ -2,16 +2,17 @@
 
 use super::policy::Member;
 use super::positions::{Place, Reached};
-use super::rows::{KIND_MEMBER_ADDED, KIND_MESSAGE, read_event, to_json};
+use super::rows::{
+    KIND_MEMBER_ADDED, KIND_MESSAGE, event_columns, event_tables, read_event, to_json,
+};
 pub use super::rows::{MembersBody, MessageBody};
 use super::schema;
 use crate::ids::{ClientMessageId, ConversationId, MessageId, UserId};
 use crate::params;
 use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
-use crate::protocol::message::Message;
 use crate::protocol::seq::Seq;
-use crate::sql::{Rows, Sql, SqlError, migrations};
+use crate::sql::{Row, Rows, Sql, SqlError, migrations};
 use crate::time::Timestamp;
 
 /// How many rows are read at once where a page can be long: bounds memory at this many times
@@ -66,6 +67,24 @@ pub enum NewEventKind<'a> {
     },
     /// Members came in.
     MemberAdded(MembersBody),
+}
+
+/// Who looks at events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Viewer {
+    /// Whose hidden messages are left without content; nobody's where it is several who look.
+    pub user_id: Option<UserId>,
+    /// The first event that is seen: what older messages say is seen in no later event either.
+    pub visible_from: Seq,
+}
+
+impl From<&Member> for Viewer {
+    fn from(member: &Member) -> Self {
+        Self {
+            user_id: Some(member.user_id),
+            visible_from: member.visible_from,
+        }
+    }
 }
 
 /// The statements, bound to one conversation's rows.
@@ -270,61 +289,57 @@ impl<'a, S: Sql> Store<'a, S> {
             .scalar()
     }
 
-    /// Up to `limit` events after `after`, oldest first, ending early once they come to `bytes`
-    /// bytes of stored bodies. At least one, where there is one.
+    /// Up to `limit` events after `after` as `viewer` sees them, oldest first, ending early once
+    /// they come to `bytes` bytes of stored bodies. At least one, where there is one.
     pub fn events_after(
         &self,
         conversation_id: ConversationId,
+        viewer: Viewer,
         after: Seq,
         limit: u32,
         bytes: usize,
     ) -> Result<Vec<Event>, SqlError> {
-        self.gather(conversation_id, after, limit, bytes, |position, asked| {
+        let read = |position, asked| {
             self.sql.exec(
-                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
-                 FROM event WHERE scope = ? AND seq > ? ORDER BY seq LIMIT ?",
-                params![self.scope, position, asked],
+                concat!(
+                    "SELECT ",
+                    event_columns!(),
+                    event_tables!(),
+                    "WHERE e.scope = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"
+                ),
+                params![viewer.user_id.as_ref(), self.scope, position, asked],
             )
-        })
+        };
+        let parse = |row: &Row| read_event(conversation_id, viewer.visible_from, row);
+        self.gather(after, limit, bytes, read, parse)
     }
 
-    /// Up to `limit` messages before `before`, or the newest, and not before `visible_from`,
-    /// newest first, ending early once they come to `bytes` bytes of stored bodies.
-    pub fn messages_before(
+    /// The event `seq`.
+    pub(super) fn event_at(
         &self,
         conversation_id: ConversationId,
-        before: Option<Seq>,
-        visible_from: Seq,
-        limit: u32,
-        bytes: usize,
-    ) -> Result<Vec<Message>, SqlError> {
-        let before = before.unwrap_or(Seq::BEYOND);
-        let events = self.gather(conversation_id, before, limit, bytes, |position, asked| {
-            self.sql.exec(
-                "SELECT seq, kind, sender_id, message_id, client_msg_id, created_at, body
-                 FROM event WHERE scope = ? AND seq < ? AND seq >= ? AND kind = 0
-                 ORDER BY seq DESC LIMIT ?",
-                params![self.scope, position, visible_from, asked],
-            )
-        })?;
-        Ok(events
+        viewer: Viewer,
+        seq: Seq,
+    ) -> Result<Event, SqlError> {
+        let before = Seq::new(seq.get().saturating_sub(1));
+        self.events_after(conversation_id, viewer, before, 1, 1)?
             .into_iter()
-            .filter_map(|event| match event {
-                Event::NewMessage(message) => Some(message),
-                Event::MemberAdded(_) => None,
+            .find(|event| event.seq() == seq)
+            .ok_or(SqlError::Unexpected {
+                expected: "an event of the log",
+                found: "none".to_owned(),
             })
-            .collect())
     }
 
     /// Reads on from `from`, some rows at a time, until there are `limit` events or they come to
     /// `bytes` bytes of stored bodies.
-    fn gather(
+    pub(super) fn gather(
         &self,
-        conversation_id: ConversationId,
         from: Seq,
         limit: u32,
         bytes: usize,
         read: impl Fn(Seq, u32) -> Result<Rows, SqlError>,
+        parse: impl Fn(&Row) -> Result<(Event, usize), SqlError>,
     ) -> Result<Vec<Event>, SqlError> {
         let mut events: Vec<Event> = Vec::new();
         let mut position = from;
@@ -338,7 +353,7 @@ impl<'a, S: Sql> Store<'a, S> {
                 if taken >= bytes {
                     break;
                 }
-                let (event, size) = read_event(conversation_id, row)?;
+                let (event, size) = parse(row)?;
                 taken += size;
                 position = event.seq();
                 events.push(event);

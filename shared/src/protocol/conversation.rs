@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::message::ContentType;
+use super::message::{ContentType, Message};
 use super::seq::Seq;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::time::Timestamp;
@@ -118,10 +118,58 @@ pub struct LastMessage {
     pub sender_id: UserId,
     /// What it is.
     pub content_type: ContentType,
-    /// At most 100 characters; empty for encrypted content.
+    /// At most 100 characters; empty for encrypted content, and where that is gone.
     pub preview: String,
+    /// Whether it was deleted for everyone, or has expired.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_deleted: bool,
+    /// When it loses its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// When it was sent.
     pub created_at: Timestamp,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl From<&Message> for LastMessage {
+    fn from(message: &Message) -> Self {
+        Self {
+            message_id: message.message_id,
+            seq: message.seq,
+            sender_id: message.sender_id,
+            content_type: message.content_type,
+            preview: message.preview(),
+            is_deleted: message.is_deleted,
+            expires_at: message.expires_at,
+            created_at: message.created_at,
+        }
+    }
+}
+
+impl LastMessage {
+    /// As it is shown at `now`: without what has expired.
+    #[must_use]
+    pub fn shown_at(self, now: Timestamp) -> Self {
+        if self.expires_at.is_some_and(|at| at <= now) {
+            self.without_content()
+        } else {
+            self
+        }
+    }
+
+    /// As it is shown once what it said is gone.
+    #[must_use]
+    pub fn without_content(self) -> Self {
+        Self {
+            preview: String::new(),
+            is_deleted: true,
+            ..self
+        }
+    }
 }
 
 /// One conversation in the caller's list.

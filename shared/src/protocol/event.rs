@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::change::MessageChange;
 use super::message::Message;
 use super::seq::Seq;
 use crate::ids::{ConversationId, UserId};
@@ -11,11 +12,15 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // Nearly all events are messages.
 pub enum Event {
     /// A message was sent.
     NewMessage(Message),
     /// Members came in; the first event of every group, with the members it began with.
     MemberAdded(MemberAdded),
+    /// A message was changed.
+    #[serde(untagged)]
+    Changed(MessageChange),
 }
 
 /// Members came in.
@@ -40,6 +45,7 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.seq,
             Self::MemberAdded(added) => added.seq,
+            Self::Changed(change) => change.seq(),
         }
     }
 
@@ -49,6 +55,7 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.created_at,
             Self::MemberAdded(added) => added.created_at,
+            Self::Changed(change) => change.created_at(),
         }
     }
 
@@ -75,7 +82,44 @@ impl Event {
     pub const fn as_message(&self) -> Option<&Message> {
         match self {
             Self::NewMessage(message) => Some(message),
-            Self::MemberAdded(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The message, where the event is one.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        match self {
+            Self::NewMessage(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// The change of a message, where the event is one.
+    #[must_use]
+    pub const fn as_change(&self) -> Option<&MessageChange> {
+        match self {
+            Self::Changed(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// The event as members see it who joined after the message that it changes.
+    #[must_use]
+    pub fn seen_by_latecomers(self) -> Self {
+        match self {
+            Self::Changed(change) => Self::Changed(change.seen_by_latecomers()),
+            other => other,
+        }
+    }
+
+    /// Bytes of content within.
+    #[must_use]
+    pub const fn content_bytes(&self) -> usize {
+        match self {
+            Self::NewMessage(message) => message.content.len(),
+            Self::Changed(change) => change.content_bytes(),
+            Self::MemberAdded(_) => 0,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::act::{Command, HideCommand, Scheduled};
 use super::event::Event;
 use super::input;
 use super::message::{MessageAck, NewMessage};
@@ -13,6 +14,8 @@ use super::seq::Seq;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
 use crate::limits;
 use crate::time::Timestamp;
+
+mod command;
 
 /// The keep-alive frame, to the letter: the runtime answers it without waking the object.
 pub const PING: &str = r#"{"type":"ping"}"#;
@@ -76,6 +79,10 @@ pub enum ClientFrame {
     PresenceSubscribe(PresenceSubscribe),
     /// `ping` that was not written to the letter, so that the runtime did not answer it.
     Ping,
+    /// `edit_message`, `delete_message`, `react`, `pin`, `poll_vote`, `poll_close`
+    Act(Command),
+    /// `delete_message` for oneself
+    Hide(HideCommand),
 }
 
 /// `send_message`
@@ -165,6 +172,17 @@ impl ClientFrame {
         })
     }
 
+    /// The client's name for what it asks, with which a refusal names it.
+    #[must_use]
+    pub const fn client_msg_id(&self) -> Option<ClientMessageId> {
+        match self {
+            Self::SendMessage(send) => Some(send.message.client_msg_id),
+            Self::Act(command) => command.client_msg_id,
+            Self::Hide(command) => command.client_msg_id,
+            _ => None,
+        }
+    }
+
     fn read(text: &str) -> Result<Self, Problem> {
         let bytes = text.as_bytes();
         let envelope: Envelope = input::json(bytes)?;
@@ -186,6 +204,9 @@ impl ClientFrame {
             "typing_stop" => input::json(bytes).map(Self::TypingStop),
             "presence_subscribe" => input::json(bytes).map(Self::PresenceSubscribe),
             "ping" => Ok(Self::Ping),
+            "edit_message" | "delete_message" | "react" | "pin" | "poll_vote" | "poll_close" => {
+                command::read(&envelope.kind, bytes)
+            }
             _ => Err(Problem::invalid_field(
                 "type",
                 "is not a frame that this server knows",
@@ -203,6 +224,7 @@ struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // Nearly all frames are messages.
 pub enum ServerFrame {
     /// The socket is open.
     AuthAck(AuthAck),
@@ -236,6 +258,15 @@ pub enum ServerFrame {
         /// How many messages of others lie after that.
         unread: u64,
     },
+    /// The user has deleted a message for themself.
+    MessageHidden {
+        /// Where.
+        conversation_id: ConversationId,
+        /// Which.
+        message_id: MessageId,
+    },
+    /// The message will be sent later.
+    MessageScheduled(Box<Scheduled>),
     /// Several frames in one message, in order.
     Batch {
         /// The frames.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::act::check_mentions;
+use super::content;
 use super::input::Fields;
 use super::problem::Problem;
 use super::seq::Seq;
@@ -73,6 +75,12 @@ pub struct NewMessage {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub mentions: Vec<UserId>,
+    /// The message whose thread it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_root: Option<MessageId>,
+    /// When it is to be sent, where that is not now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_at: Option<Timestamp>,
 }
 
 /// A field that may be absent, null or a list.
@@ -104,21 +112,7 @@ impl NewMessage {
             "content_type",
             "must not be system: the server alone writes such messages",
         );
-        fields.require(
-            content_type != ContentType::Text || self.content.chars().count() <= limits::TEXT_CHARS,
-            "content",
-            format!("must have at most {} characters", limits::TEXT_CHARS),
-        );
-        fields.require(
-            content_type.carries_media() || !self.content.trim().is_empty(),
-            "content",
-            "must not be blank",
-        );
-        fields.require(
-            self.mentions.len() <= limits::LIST_ITEMS,
-            "mentions",
-            format!("must have at most {} ids", limits::LIST_ITEMS),
-        );
+        check_content(&mut fields, content_type, &self.content);
         fields.require(
             content_type.carries_media() == self.media_id.is_some(),
             "media_id",
@@ -128,8 +122,24 @@ impl NewMessage {
                 "does not go with this content_type"
             },
         );
-        fields.finish()
+        fields.finish()?;
+        check_mentions(&self.mentions)?;
+        content::check(content_type, &self.content)
     }
+}
+
+/// Notes what is wrong with content of this type, as far as its size and shape go.
+pub fn check_content(fields: &mut Fields, content_type: ContentType, content: &str) {
+    fields.require(
+        content_type != ContentType::Text || content.chars().count() <= limits::TEXT_CHARS,
+        "content",
+        format!("must have at most {} characters", limits::TEXT_CHARS),
+    );
+    fields.require(
+        content_type.carries_media() || !content.trim().is_empty(),
+        "content",
+        "must not be blank",
+    );
 }
 
 /// A message as the members see it.
@@ -159,21 +169,141 @@ pub struct Message {
     /// The members that it mentions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<UserId>,
-    /// Whether it was deleted for everyone.
+    /// The message whose thread it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_root: Option<MessageId>,
+    /// Where it comes from, where it was forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<ForwardedFrom>,
+    /// When it was last edited, where it was; not shown in the event of its sending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// When it loses its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether it was deleted for everyone, or has expired: its content is gone.
     pub is_deleted: bool,
+    /// Whether the one who looks has deleted it for themself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_hidden: bool,
+    /// Whether it is pinned.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_pinned: bool,
+    /// How it was reacted to, the first emoji first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<Reactions>,
+    /// How its poll stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<PollResult>,
+    /// The thread that hangs on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<ThreadSummary>,
     /// When the conversation took it.
     pub created_at: Timestamp,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Where a forwarded message comes from: its first author, in another conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardedFrom {
+    /// Who wrote it.
+    pub sender_id: UserId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// How a message was reacted to with one emoji.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reactions {
+    /// With what.
+    pub emoji: String,
+    /// By how many.
+    pub count: u32,
+    /// Whether the one who looks is among them.
+    pub reacted: bool,
+    /// By whom: the first of them, at most [`limits::REACTION_USERS`].
+    pub user_ids: Vec<UserId>,
+}
+
+/// How a poll stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollResult {
+    /// How many have voted for each option.
+    pub votes: Vec<u32>,
+    /// How many have voted.
+    pub voters: u32,
+    /// What the one who looks has voted for.
+    pub voted: Vec<u8>,
+    /// Whether it takes no more votes.
+    pub is_closed: bool,
+}
+
+/// The thread that hangs on a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadSummary {
+    /// How many replies there are, deleted ones left out.
+    pub replies: u32,
+    /// When the last of them was sent.
+    pub last_reply_at: Timestamp,
 }
 
 impl Message {
     /// The first characters of what it says, for lists; empty for encrypted content.
     #[must_use]
     pub fn preview(&self) -> String {
-        if self.content_type == ContentType::Encrypted || self.is_deleted {
+        if self.is_deleted || self.is_hidden {
             return String::new();
         }
-        self.content.chars().take(limits::PREVIEW_CHARS).collect()
+        preview(self.content_type, &self.content)
     }
+
+    /// The message as `viewer` sees it: only the sender sees its `client_msg_id`.
+    #[must_use]
+    pub fn seen_by(mut self, viewer: UserId) -> Self {
+        if self.sender_id != viewer {
+            self.client_msg_id = None;
+        }
+        self
+    }
+
+    /// The message without what it said: it was deleted, has expired, or is hidden.
+    #[must_use]
+    pub fn without_content(self) -> Self {
+        Self {
+            content: String::new(),
+            media_id: None,
+            mentions: Vec::new(),
+            forwarded_from: None,
+            edited_at: None,
+            is_deleted: true,
+            is_pinned: false,
+            reactions: Vec::new(),
+            poll: None,
+            ..self
+        }
+    }
+}
+
+/// The first characters of content, for lists. Of a poll they are its question, of a place its
+/// name; encrypted content has none.
+#[must_use]
+pub fn preview(content_type: ContentType, content: &str) -> String {
+    let text = match content_type {
+        ContentType::Encrypted => String::new(),
+        ContentType::Poll => content::Poll::read(content)
+            .map(|poll| poll.question)
+            .unwrap_or_default(),
+        ContentType::Location => content::Location::read(content)
+            .ok()
+            .and_then(|place| place.name)
+            .unwrap_or_default(),
+        _ => return content.chars().take(limits::PREVIEW_CHARS).collect(),
+    };
+    text.chars().take(limits::PREVIEW_CHARS).collect()
 }
 
 /// The server's word that a message is stored, at its place.
@@ -250,6 +380,8 @@ mod tests {
             reply_to: None,
             media_id: None,
             mentions: Vec::new(),
+            thread_root: None,
+            send_at: None,
         }
     }
 

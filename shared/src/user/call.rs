@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conversation::call::MemberPosition;
-use crate::ids::{ConversationId, DeviceId, UserId};
+use crate::ids::{ConversationId, DeviceId, MessageId, UserId};
 use crate::object::{ObjectClass, requests};
 use crate::protocol::auth::PhoneNumber;
 use crate::protocol::conversation::{ConversationPage, ConversationType};
@@ -64,6 +64,8 @@ requests! {
         UnwatchPresence => (),
         /// I have come, or gone.
         PresenceChanged => PresenceHeard,
+        /// Delete a message for oneself.
+        HideMessage => (),
     }
 }
 
@@ -296,6 +298,17 @@ pub struct PresenceChanged {
 pub struct PresenceHeard {
     /// Whether a connected device wants to know; if not, the watched user forgets the watcher.
     pub wanted: bool,
+}
+
+/// Deletes a message for the user alone, on all devices. Asked again, nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HideMessage {
+    /// The caller's device.
+    pub device_id: DeviceId,
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// Which message.
+    pub message_id: MessageId,
 }
 
 /// Opens a session socket. Travels in the header

@@ -239,10 +239,7 @@ impl<S: Sql> UserService<S> {
 impl Session {
     /// Notes that an event was sent.
     pub fn sent(&mut self, conversation_id: ConversationId, event: &Event) {
-        let content = event
-            .as_message()
-            .map_or(0, |message| message.content.len());
-        let bytes = content + FRAME_OVERHEAD;
+        let bytes = event.content_bytes() + FRAME_OVERHEAD;
         self.unacknowledged_bytes += bytes;
         self.unacknowledged
             .entry(conversation_id)

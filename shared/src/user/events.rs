@@ -139,7 +139,7 @@ impl<S: Sql> UserService<S> {
                 Ok((done(&profile)?, effects))
             }
             Ask::ViewProfile(call) => quiet(&self.view_profile(call, now)?),
-            Ask::ListConversations(call) => quiet(&self.list_conversations(&call)?),
+            Ask::ListConversations(call) => quiet(&self.list_conversations(&call, now)?),
             Ask::Deliver(call) => {
                 let (delivered, effects) = self.deliver(&call, now)?;
                 Ok((done(&delivered)?, effects))
@@ -149,6 +149,7 @@ impl<S: Sql> UserService<S> {
                 Ok((done(&())?, effects))
             }
             Ask::MarkRead(call) => self.mark_read(call, now),
+            Ask::HideMessage(call) => self.hide_message(call),
             Ask::MarkDelivered(call) => {
                 let effects = self.mark_delivered(call, now)?;
                 Ok((done(&())?, effects))
@@ -199,6 +200,9 @@ impl<S: Sql> UserService<S> {
             Pending::Mark { conversation_id } => {
                 self.marked(conversation_id, read_answer(answer), now, &mut effects)?;
             }
+            Pending::Act(asked) => self.acted(asked, read_answer(answer), &mut effects),
+            Pending::Schedule(asked) => self.scheduled(asked, read_answer(answer), &mut effects),
+            Pending::Hide(hide) => self.has_hidden(hide, read_answer(answer), &mut effects)?,
         }
         self.look_after(now, &mut effects);
         Ok(effects)

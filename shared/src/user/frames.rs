@@ -67,10 +67,7 @@ impl<S: Sql> UserService<S> {
                 return Ok(());
             }
         };
-        let client_msg_id = match &frame {
-            ClientFrame::SendMessage(send) => Some(send.message.client_msg_id),
-            _ => None,
-        };
+        let client_msg_id = frame.client_msg_id();
         let scale = self.rate_limit_scale;
         if let Some(session) = self.sessions.get_mut(&socket)
             && let Err(too_soon) = session.rates.admit(&frame, scale, now)
@@ -97,6 +94,9 @@ impl<S: Sql> UserService<S> {
         match frame {
             ClientFrame::SendMessage(send) => {
                 send.message.validate()?;
+                if send.message.send_at.is_some() {
+                    return self.schedule_on(socket, send, effects);
+                }
                 self.enqueue(socket, send.conversation_id, send.message, effects)
             }
             ClientFrame::Ack(ack) => self.acknowledge(socket, ack, now, effects),
@@ -121,6 +121,8 @@ impl<S: Sql> UserService<S> {
                 effects.extend(self.presence_subscribe(socket, &user_ids, now)?);
                 Ok(())
             }
+            ClientFrame::Act(command) => self.act_on(socket, command, effects),
+            ClientFrame::Hide(command) => self.hide_on(socket, &command, effects),
             ClientFrame::Ping => {
                 effects.push(to_one(socket, ServerFrame::Pong));
                 Ok(())

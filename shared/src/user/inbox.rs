@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::store::{Store, read_text};
+use super::list::read_last;
+use super::store::Store;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::params;
-use crate::protocol::conversation::LastMessage;
 use crate::protocol::seq::Seq;
 use crate::sql::{FromValue, SqlError, Value};
 use crate::time::Timestamp;
@@ -126,14 +126,7 @@ impl Store<'_> {
         found
             .first()
             .map(|row| {
-                let last = row
-                    .get::<Option<String>>(6)?
-                    .map(|json| {
-                        read_text(json, "the JSON of a last message", |text| {
-                            serde_json::from_str::<LastMessage>(text).ok()
-                        })
-                    })
-                    .transpose()?;
+                let last = read_last(row.get(6)?)?;
                 Ok(InboxRow {
                     head_seq: row.get(0)?,
                     read_seq: row.get(1)?,

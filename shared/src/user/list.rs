@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::call::ConversationSummary;
+use super::hiding::HiddenSeqs;
 use super::inbox::Positions;
+use super::news::{self, News, Reader};
 use super::store::{Store, read_text};
 use crate::conversation::call::MemberPosition;
 use crate::ids::{ConversationId, DeviceId, UserId};
@@ -19,67 +21,23 @@ use crate::protocol::conversation::{
     ConversationItem, ConversationPage, ConversationType, LastMessage,
 };
 use crate::protocol::event::Event;
-use crate::protocol::message::Message;
 use crate::protocol::problem::ServiceError;
 use crate::protocol::seq::Seq;
 use crate::protocol::user::Privacy;
 use crate::sql::{Param, Row, SqlError};
 use crate::time::Timestamp;
 
-/// What a delivery brings.
-#[derive(Debug, PartialEq, Eq)]
-struct News<'a> {
-    head_seq: Seq,
-    /// New messages of others.
-    unread: u32,
-    last_message: Option<&'a Message>,
-    /// How many events are new.
-    events: u32,
-}
+/// The columns that show the newest message: its JSON and, where it is new, its time.
+type Shown = (Option<String>, Option<Timestamp>);
 
-/// The events that follow `known`, up to the first gap. Where nothing is known the first event
-/// may have any seq: one who joins later begins there.
-fn news(known: Option<Seq>, events: &[Event], owner: UserId) -> News<'_> {
-    let mut news = News {
-        head_seq: known.unwrap_or(Seq::ZERO),
-        unread: 0,
-        last_message: None,
-        events: 0,
-    };
-    let mut may_begin = known.is_none();
-    for event in events {
-        let seq = event.seq();
-        if seq <= news.head_seq {
-            continue;
-        }
-        if seq != news.head_seq.next() && !may_begin {
-            break;
-        }
-        may_begin = false;
-        news.head_seq = seq;
-        news.events = news.events.saturating_add(1);
-        if let Some(message) = event.as_message() {
-            news.last_message = Some(message);
-            if message.sender_id != owner {
-                news.unread = news.unread.saturating_add(1);
-            }
-        }
-    }
-    news
-}
-
-/// The columns that show `message`: its JSON and its time.
-fn shown(message: &Message) -> Result<(String, Timestamp), SqlError> {
-    let last = LastMessage {
-        message_id: message.message_id,
-        seq: message.seq,
-        sender_id: message.sender_id,
-        content_type: message.content_type,
-        preview: message.preview(),
-        created_at: message.created_at,
-    };
-    let json = serde_json::to_string(&last).map_err(|error| SqlError::Engine(error.to_string()))?;
-    Ok((json, message.created_at))
+fn shown(news: &News) -> Result<Shown, SqlError> {
+    let json = news
+        .last_message
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| SqlError::Engine(error.to_string()))?;
+    Ok((json, news.active_at))
 }
 
 const fn kind_word(kind: ConversationType) -> &'static str {
@@ -103,6 +61,7 @@ struct Known {
     name: Option<String>,
     avatar_url: Option<String>,
     positions: Positions,
+    last_message: Option<LastMessage>,
 }
 
 /// What came of a delivery.
@@ -114,6 +73,10 @@ pub(super) struct Taken {
     pub head_seq: Seq,
     /// How far the user has come.
     pub position: MemberPosition,
+    /// The messages that the user has hidden, among those that the events speak of.
+    pub hidden: HiddenSeqs,
+    /// Whether messages were deleted for everyone.
+    pub has_deletions: bool,
 }
 
 /// What sessions have acknowledged of a conversation and is not written down.
@@ -150,11 +113,14 @@ impl Store<'_> {
         let found = self.sql.exec(
             "SELECT p.user_id, c.head_seq, c.name, c.avatar_url, p.privacy, c.read_seq,
                 c.delivered_seq, c.positions,
-                (SELECT group_concat(hex(device_id), '') FROM device d WHERE d.scope = p.scope)
+                (SELECT group_concat(hex(device_id), '') FROM device d WHERE d.scope = p.scope),
+                c.last_message,
+                EXISTS (SELECT 1 FROM inbox_hidden h WHERE h.scope = p.scope
+                    AND h.conversation_id = ? AND h.seq > coalesce(c.head_seq, 0))
              FROM profile p
              LEFT JOIN inbox c ON c.scope = p.scope AND c.conversation_id = ?
              WHERE p.scope = ?",
-            params![id, self.scope],
+            params![id, id, self.scope],
         )?;
         let Some(row) = found.first() else {
             return Ok(None);
@@ -169,6 +135,7 @@ impl Store<'_> {
                 name: row.get(2)?,
                 avatar_url: row.get(3)?,
                 positions: row.get(7)?,
+                last_message: read_last(row.get(9)?)?,
             }),
         };
         let read_seq = row.get::<Option<Seq>>(5)?.unwrap_or(Seq::ZERO);
@@ -187,7 +154,19 @@ impl Store<'_> {
             read_devices,
         )?;
         let before = known.as_ref().map(|known| known.head_seq);
-        let news = news(before, events, owner);
+        let hides_new: bool = row.get(10)?;
+        let hidden = match (hides_new, news::first_target(events)) {
+            (true, _) => self.hidden_from(id, Seq::ZERO)?,
+            (false, Some(first)) => self.hidden_from(id, first)?,
+            (false, None) => HiddenSeqs::default(),
+        };
+        let reader = Reader {
+            owner,
+            read_seq,
+            hidden: &hidden,
+        };
+        let last_message = known.as_ref().and_then(|known| known.last_message.clone());
+        let news = reader.news(before, last_message, events);
         let first = events.first().map_or(Seq::new(1), Event::seq);
         let progress = |positions: &Positions, before: Seq| {
             let mut positions = positions.after_delivery(&devices, before, news.head_seq);
@@ -218,9 +197,14 @@ impl Store<'_> {
                 }
             }
         }
+        for seq in &news.uncounted {
+            self.hidden_counts_no_more(id, *seq)?;
+        }
         Ok(Some(Taken {
             before,
             head_seq: news.head_seq,
+            hidden,
+            has_deletions: news.has_deletions,
             position: MemberPosition {
                 delivered_seq: delivered_seq.min(news.head_seq),
                 read_seq,
@@ -233,10 +217,10 @@ impl Store<'_> {
         self,
         owner: UserId,
         conversation: &ConversationSummary,
-        news: &News<'_>,
+        news: &News,
         progress: &Progress,
     ) -> Result<(), SqlError> {
-        let last = news.last_message.map(shown).transpose()?;
+        let (last, active_at) = shown(news)?;
         let peer = conversation
             .direct_members
             .iter()
@@ -249,15 +233,15 @@ impl Store<'_> {
             params![
                 self.scope,
                 &conversation.conversation_id,
-                last.as_ref().map_or(conversation.created_at, |(_, at)| *at),
-                news.unread,
+                active_at.unwrap_or(conversation.created_at),
+                news.unread.max(0),
                 news.head_seq,
                 conversation.created_at,
                 kind_word(conversation.kind),
                 peer,
                 name,
                 avatar_url,
-                last.as_ref().map(|(json, _)| json),
+                last.as_ref(),
                 conversation.member_count,
                 progress.positions.as_deref(),
             ],
@@ -268,13 +252,13 @@ impl Store<'_> {
     fn update(
         self,
         conversation: &ConversationSummary,
-        news: &News<'_>,
+        news: &News,
         progress: &Progress,
     ) -> Result<(), SqlError> {
-        let last = news.last_message.map(shown).transpose()?;
+        let (last, active_at) = shown(news)?;
         let (name, avatar_url) = group_face(conversation);
         self.sql.exec(
-            "UPDATE inbox SET head_seq = ?, unread = unread + ?, name = ?, avatar_url = ?,
+            "UPDATE inbox SET head_seq = ?, unread = max(unread + ?, 0), name = ?, avatar_url = ?,
                 last_message = coalesce(?, last_message), active_at = coalesce(?, active_at),
                 member_count = ?, delivered_seq = ?, positions = ?
              WHERE scope = ? AND conversation_id = ?",
@@ -283,8 +267,8 @@ impl Store<'_> {
                 news.unread,
                 name,
                 avatar_url,
-                last.as_ref().map(|(json, _)| json),
-                last.as_ref().map(|(_, at)| *at),
+                last.as_ref(),
+                active_at,
                 conversation.member_count,
                 progress.delivered_seq,
                 progress.positions.as_deref(),
@@ -305,12 +289,13 @@ impl Store<'_> {
         Ok(found.first().is_some())
     }
 
-    /// A page of the list.
+    /// A page of the list, as it is shown at `now`.
     pub fn conversations(
         self,
         archived: bool,
         cursor: Option<&str>,
         limit: u32,
+        now: Timestamp,
     ) -> Result<ConversationPage, ServiceError> {
         let limit = limit.clamp(1, crate::limits::CONVERSATIONS_PAGE.most);
         let from = cursor.map(page::position::<Position>).transpose()?;
@@ -351,7 +336,7 @@ impl Store<'_> {
         let items = rows
             .iter()
             .take(size)
-            .map(read_item)
+            .map(|row| read_item(row, now))
             .collect::<Result<Vec<_>, _>>()?;
         let next_cursor = items
             .last()
@@ -364,6 +349,16 @@ impl Store<'_> {
             total_unread,
         })
     }
+}
+
+/// The newest message, as it is stored.
+pub(super) fn read_last(json: Option<String>) -> Result<Option<LastMessage>, SqlError> {
+    json.map(|json| {
+        read_text(json, "the JSON of a last message", |text| {
+            serde_json::from_str(text).ok()
+        })
+    })
+    .transpose()
 }
 
 /// Ids in hexadecimal, one behind the other.
@@ -385,15 +380,8 @@ fn group_face(conversation: &ConversationSummary) -> (Option<&String>, Option<&S
     }
 }
 
-fn read_item(row: &Row) -> Result<(ConversationItem, Position), SqlError> {
-    let last_msg = row
-        .get::<Option<String>>(12)?
-        .map(|json| {
-            read_text(json, "the JSON of a last message", |text| {
-                serde_json::from_str::<LastMessage>(text).ok()
-            })
-        })
-        .transpose()?;
+fn read_item(row: &Row, now: Timestamp) -> Result<(ConversationItem, Position), SqlError> {
+    let last_msg = read_last(row.get(12)?)?.map(|last| last.shown_at(now));
     let position = Position {
         id: row.get(0)?,
         pinned: row.get(1)?,

@@ -3,6 +3,7 @@
 //! One object per user is the only writer of all of it. The list is kept by deliveries from
 //! conversation objects, which may come again and are then ignored.
 
+mod acting;
 pub mod call;
 mod catch_up;
 pub mod connect;
@@ -10,9 +11,11 @@ mod devices;
 pub mod effect;
 mod events;
 mod frames;
+mod hiding;
 mod inbox;
 mod list;
 mod marks;
+mod news;
 mod outbox;
 mod pending;
 mod presence;

@@ -1,6 +1,8 @@
 //! Questions to other objects whose answers are awaited.
 
+use super::acting::Asked;
 use super::effect::{SocketId, Ticket};
+use super::hiding::PendingHide;
 use super::presence::PresenceAsk;
 use super::reading::PendingRead;
 use super::service::UserService;
@@ -25,6 +27,12 @@ pub(super) enum Pending {
     Presence(PresenceAsk),
     /// A conversation is being told how far the user has come.
     Mark { conversation_id: ConversationId },
+    /// Something that a session does with a message.
+    Act(Asked),
+    /// A message that a session wants sent later.
+    Schedule(Asked),
+    /// A message that the user deletes for themself.
+    Hide(PendingHide),
 }
 
 impl<S: Sql> UserService<S> {

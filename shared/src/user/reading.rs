@@ -1,8 +1,9 @@
 //! Reading: up to where the user has read, and how many messages are unread after that.
 //!
 //! What always holds: `unread` is the number of messages of others after `read_seq` that the
-//! inbox has been given. A read that does not reach the head asks the conversation how many lie
-//! after it, and counts what is delivered meanwhile on top.
+//! inbox has been given, without those that were deleted for everyone by an event that it has been
+//! given, and those that the user has hidden. A read that does not reach the head asks the
+//! conversation how many lie after it, and counts what is delivered meanwhile on top.
 
 use super::call::{MarkRead, ReadReply};
 use super::effect::{Effect, Effects, Reply, RequestId, SocketId};
@@ -35,6 +36,8 @@ pub(super) struct PendingRead {
     origin: Origin,
     /// The row when the count was asked for.
     before: InboxRow,
+    /// What [`UserService::uncounted`] was then.
+    uncounted: u64,
 }
 
 impl<S: Sql> UserService<S> {
@@ -99,6 +102,7 @@ impl<S: Sql> UserService<S> {
             up_to_seq,
             origin,
             before: row,
+            uncounted: self.uncounted,
         }));
         effects.push(Effect::AskConversation {
             id,
@@ -123,11 +127,15 @@ impl<S: Sql> UserService<S> {
                 .store()
                 .inbox_row(&id)?
                 .ok_or_else(|| Problem::not_found("conversation"))?;
-            if row.read_seq != read.before.read_seq {
-                // Another read has come between: what was counted on is gone.
+            if row.read_seq != read.before.read_seq || self.uncounted != read.uncounted {
+                // Another read, or a deletion, has come between: what was counted on is gone.
                 return self.read_up_to(id, read.up_to_seq, origin, now, effects);
             }
             let since = row.unread.saturating_sub(read.before.unread);
+            let hidden = self
+                .store()
+                .count_hidden(&id, read.up_to_seq, read.before.head_seq)?;
+            let count = count.saturating_sub(hidden);
             self.has_read(
                 id,
                 read.up_to_seq,

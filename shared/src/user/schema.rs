@@ -10,7 +10,7 @@ pub const COMPONENT: &str = "user";
 /// `inbox` has no index beside its key: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED];
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, HIDDEN];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -86,6 +86,20 @@ const PRESENCE: Migration = Migration {
             PRIMARY KEY (scope, watcher_id)
         ) WITHOUT ROWID",
     ],
+};
+
+/// The messages that the user has deleted for themself. `counts`: whether it would count as
+/// unread, were it not hidden: it is another's, and was not deleted for everyone by an event that
+/// the inbox has.
+const HIDDEN: Migration = Migration {
+    version: 6,
+    statements: &["CREATE TABLE inbox_hidden (
+            scope INTEGER NOT NULL,
+            conversation_id BLOB NOT NULL,
+            seq INTEGER NOT NULL,
+            counts INTEGER NOT NULL,
+            PRIMARY KEY (scope, conversation_id, seq)
+        ) WITHOUT ROWID"],
 };
 
 /// Where all objects share one database, `conversation` is a table of the conversations'

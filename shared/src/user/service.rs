@@ -46,6 +46,8 @@ pub struct UserService<S: Sql> {
     pub(super) pending: BTreeMap<Ticket, Pending>,
     pub(super) last_ticket: u64,
     pub(super) last_request: u64,
+    /// Grows whenever a message no longer counts as unread without having been read.
+    pub(super) uncounted: u64,
     pub(super) outboxes: BTreeMap<ConversationId, Outbox>,
     pub(super) marks: BTreeMap<ConversationId, Mark>,
     pub(super) presence: Presence,
@@ -74,6 +76,7 @@ impl<S: Sql> UserService<S> {
             pending: BTreeMap::new(),
             last_ticket: 0,
             last_request: 0,
+            uncounted: 0,
             outboxes: BTreeMap::new(),
             marks: BTreeMap::new(),
             presence: Presence::new(),
@@ -194,9 +197,10 @@ impl<S: Sql> UserService<S> {
     pub fn list_conversations(
         &mut self,
         call: &ListConversations,
+        now: Timestamp,
     ) -> Result<ConversationPage, ServiceError> {
         let store = self.store_for(call.device_id)?;
-        store.conversations(call.archived, call.cursor.as_deref(), call.limit)
+        store.conversations(call.archived, call.cursor.as_deref(), call.limit, now)
     }
 
     /// Takes news from a conversation, as far as it is new and follows what is known, and shows
@@ -237,8 +241,11 @@ impl<S: Sql> UserService<S> {
                 seq <= taken.head_seq && (taken.before.is_none() || seq > before)
             })
             .cloned()
-            .map(|event| event.seen_by(call.user_id))
+            .map(|event| taken.hidden.show(event.seen_by(call.user_id)))
             .collect();
+        if taken.has_deletions {
+            self.uncounted = self.uncounted.wrapping_add(1);
+        }
         if !fresh.is_empty() {
             // They were written down with the delivery.
             for session in self.sessions.values_mut() {

@@ -1,21 +1,29 @@
 //! The conversation's rules, natively over rusqlite.
 
+mod acts;
 mod delivery;
+mod hidden;
 mod log;
 mod many;
 mod outbox;
 mod receipts;
+mod replay;
 mod sockets;
+mod threads;
+mod timers;
 mod typing;
 
 use std::rc::Rc;
 
-use super::call::{Create, CreateKind};
+use super::call::{ActOn, Acted, Create, CreateKind, ListEvents, ListMessages};
 use super::service::{ConversationService, Effects};
 use crate::entropy::SeededEntropy;
-use crate::ids::{ClientMessageId, ConversationId, UserId};
-use crate::protocol::message::{ContentType, MessageAck, NewMessage};
+use crate::ids::{ClientMessageId, ConversationId, MessageId, UserId};
+use crate::protocol::act::Act;
+use crate::protocol::event::Event;
+use crate::protocol::message::{ContentType, Message, MessageAck, NewMessage};
 use crate::protocol::problem::{Problem, ServiceError};
+use crate::protocol::seq::Seq;
 use crate::sql::OBJECT_SCOPE;
 use crate::sql::native::NativeSql;
 use crate::time::Timestamp;
@@ -106,6 +114,8 @@ impl World {
             reply_to: None,
             media_id: None,
             mentions: Vec::new(),
+            thread_root: None,
+            send_at: None,
         }
     }
 
@@ -124,10 +134,53 @@ impl World {
         self.send_message(sender, message).unwrap()
     }
 
+    /// Does something with a message; says whether that was new, and gives the event.
+    fn act(&mut self, actor: usize, message_id: MessageId, act: Act) -> Result<Acted, Problem> {
+        let call = ActOn {
+            actor: self.users[actor],
+            message_id,
+            act,
+        };
+        let (acted, effects) = self.service.act(call, self.now).map_err(told)?;
+        assert_eq!(effects.broadcast.len(), usize::from(!acted.duplicate));
+        self.carry_out(&effects);
+        Ok(acted)
+    }
+
+    /// The messages as a member sees them, oldest first.
+    fn messages(&mut self, viewer: usize) -> Vec<Message> {
+        let call = ListMessages {
+            actor: self.users[viewer],
+            cursor: None,
+            limit: 200,
+        };
+        self.service.settle(self.now).unwrap();
+        let page = self.service.list_messages(&call).unwrap();
+        assert!(!page.has_more);
+        page.messages.into_iter().rev().collect()
+    }
+
+    /// The log as a member sees it.
+    fn log(&mut self, viewer: usize) -> Vec<Event> {
+        let call = ListEvents {
+            actor: self.users[viewer],
+            after_seq: Seq::ZERO,
+            limit: 1000,
+        };
+        self.service.settle(self.now).unwrap();
+        self.service.list_events(call).unwrap().events
+    }
+
+    fn head(&mut self) -> u64 {
+        self.log(0).last().map_or(0, |event| event.seq().get())
+    }
+
     /// Lets the alarm go off, if it is due.
     fn ring(&mut self) {
         if self.alarm.is_some_and(|at| at <= self.now) {
             self.alarm = None;
+            let effects = self.service.on_timers(self.now, &self.entropy).unwrap();
+            self.carry_out(&effects);
             let effects = self.service.on_alarm(self.now).unwrap();
             self.carry_out(&effects);
         }
@@ -137,6 +190,36 @@ impl World {
     fn crash(&mut self) {
         self.service = ConversationService::new(Rc::clone(&self.sql), OBJECT_SCOPE);
         self.service.alarm_is(self.alarm);
+    }
+}
+
+fn edit(content: &str) -> Act {
+    Act::Edit {
+        content: content.to_owned(),
+        mentions: None,
+    }
+}
+
+fn react(emoji: &str) -> Act {
+    Act::React {
+        emoji: emoji.to_owned(),
+        remove: false,
+    }
+}
+
+fn unreact(emoji: &str) -> Act {
+    Act::React {
+        emoji: emoji.to_owned(),
+        remove: true,
+    }
+}
+
+const PIN: Act = Act::Pin { remove: false };
+const UNPIN: Act = Act::Pin { remove: true };
+
+fn vote(options: &[u8]) -> Act {
+    Act::Vote {
+        options: options.to_vec(),
     }
 }
 

@@ -329,7 +329,8 @@ fn a_database_of_version_1_opens_and_keeps_what_it_holds() {
     world.crash();
     let sent = world.send(0, "hello");
     assert_eq!(sent.seq, Seq::new(1));
-    assert_eq!(installed(&world.sql, COMPONENT).unwrap(), Some(2));
+    let newest = MIGRATIONS.last().map(|step| step.version);
+    assert_eq!(installed(&world.sql, COMPONENT).unwrap(), newest);
     let effects = mark(&mut world, 1, 1, 1);
     assert_eq!(effects.signals.len(), 2);
 }

@@ -14,7 +14,7 @@ impl Fixture {
             limit,
             archived: false,
         };
-        self.service.list_conversations(&call).unwrap()
+        self.service.list_conversations(&call, START).unwrap()
     }
 
     /// The group `number` with one message of another, sent at second `at`.
@@ -139,7 +139,7 @@ fn archived_ones_are_listed_apart_and_their_unread_is_not_summed() {
         limit: 20,
         archived: true,
     };
-    let archived = fixture.service.list_conversations(&call).unwrap();
+    let archived = fixture.service.list_conversations(&call, START).unwrap();
     assert_eq!(archived.conversations.len(), 1);
     assert_eq!(
         (
@@ -178,7 +178,7 @@ fn what_is_no_cursor_of_this_list_is_refused() {
             limit: 20,
             archived: false,
         };
-        let problem = problem(fixture.service.list_conversations(&call));
+        let problem = problem(fixture.service.list_conversations(&call, START));
         assert_eq!(
             (problem.code, problem.errors[0].field.as_str()),
             (Code::InvalidRequest, "cursor")

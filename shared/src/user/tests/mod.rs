@@ -1,6 +1,7 @@
 //! The rules of a user, at the height of its service.
 
 mod conversations;
+mod deletions;
 mod deliveries;
 mod live;
 mod presence;
@@ -105,7 +106,7 @@ impl Fixture {
             archived: false,
         };
         self.service
-            .list_conversations(&call)
+            .list_conversations(&call, self.clock.now())
             .unwrap()
             .conversations
     }
@@ -157,7 +158,16 @@ fn message(conversation_id: ConversationId, seq: u64, sender_id: UserId) -> Even
         media_id: None,
         reply_to: None,
         mentions: Vec::new(),
+        thread_root: None,
+        forwarded_from: None,
+        edited_at: None,
+        expires_at: None,
         is_deleted: false,
+        is_hidden: false,
+        is_pinned: false,
+        reactions: Vec::new(),
+        poll: None,
+        thread: None,
         created_at: time_of(seq),
     })
 }

@@ -253,7 +253,7 @@ fn a_signed_out_device_can_do_nothing_more() {
         )),
         problem(service.get_profile(GetProfile { device_id })),
         problem(service.update_profile(UpdateProfile { device_id, patch }, START)),
-        problem(service.list_conversations(&list)),
+        problem(service.list_conversations(&list, START)),
         fixture.refresh(&device.refresh_token).unwrap_err(),
     ];
     assert!(

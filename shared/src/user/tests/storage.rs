@@ -109,7 +109,7 @@ fn asking_a_user_that_does_not_exist_leaves_no_trace() {
         )),
         problem(service.get_profile(GetProfile { device_id })),
         problem(service.update_profile(UpdateProfile { device_id, patch }, START)),
-        problem(service.list_conversations(&list)),
+        problem(service.list_conversations(&list, START)),
         problem(service.refresh(&Refresh { token }, START, &mut Vec::new())),
     ];
     assert!(
@@ -171,7 +171,7 @@ fn users_of_one_database_do_not_see_each_other() {
         limit: 10,
         archived: false,
     };
-    let page = other.list_conversations(&call).unwrap();
+    let page = other.list_conversations(&call, START).unwrap();
     assert_eq!((page.conversations.len(), page.total_unread), (0, 0));
     assert_eq!(fixture.list(mine.device_id).len(), 1);
     let call = ListDevices { device_id };
@@ -293,7 +293,7 @@ fn a_database_of_version_1_opens() {
         archived: false,
     };
     let item = service
-        .list_conversations(&call)
+        .list_conversations(&call, START)
         .unwrap()
         .conversations
         .remove(0);
