@@ -32,6 +32,7 @@ impl<S: Sql> ConversationService<S> {
             description: meta.description,
             avatar_url: meta.avatar_url,
             encrypted: meta.encrypted,
+            expires_after: state.expires_after,
             member_count: u32::try_from(state.members.len()).unwrap_or(u32::MAX),
             peer_id: state
                 .members

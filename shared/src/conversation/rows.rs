@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::change_rows;
+use super::{change_rows, group_rows};
 use crate::ids::{ConversationId, MediaId, MessageId, UserId};
 use crate::protocol::conversation::{ConversationType, Role};
 use crate::protocol::event::{Event, MemberAdded};
@@ -136,6 +136,9 @@ pub(super) fn read_event(
                 added_by: sender_id,
                 created_at,
             })
+        }
+        kind if group_rows::is_kind(kind) => {
+            Event::Group(group_rows::read(conversation_id, kind, row, &body)?)
         }
         kind => {
             let change = change_rows::read(conversation_id, kind, row, &body)?;

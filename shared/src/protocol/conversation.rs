@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::input::present;
 use super::message::{ContentType, Message};
 use super::seq::Seq;
 use crate::ids::{ConversationId, MessageId, UserId};
@@ -71,6 +72,9 @@ pub struct ConversationView {
     pub avatar_url: Option<String>,
     /// Whether only ciphertext may be sent.
     pub encrypted: bool,
+    /// Seconds after which new messages lose their content; null where they keep it.
+    #[serde(default)]
+    pub expires_after: Option<u32>,
     /// How many members it has.
     pub member_count: u32,
     /// In a direct conversation, the other user.
@@ -203,6 +207,85 @@ pub struct ConversationItem {
     pub archived: bool,
     /// Whether it is kept on top.
     pub pinned: bool,
+    /// What of it is notified.
+    pub notify: Notify,
+    /// Whether the caller is a member, or why it no longer is.
+    pub membership: Membership,
+}
+
+/// Whether a user is a member of a conversation in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Membership {
+    /// It is.
+    Member,
+    /// It has left.
+    Left,
+    /// It was removed.
+    Removed,
+    /// The conversation is no more.
+    Deleted,
+}
+
+/// What of a conversation is notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notify {
+    /// Every message.
+    All,
+    /// Messages that mention the user.
+    Mentions,
+    /// Nothing.
+    None,
+}
+
+/// `PUT /conversations/{id}/settings`: changes the fields it names. Null unmutes; the others
+/// cannot be null.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsPatch {
+    /// Until when it makes no sound.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub muted_until: Option<Option<Timestamp>>,
+    /// Whether it is put away.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub archived: Option<bool>,
+    /// Whether it is kept on top.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub pinned: Option<bool>,
+    /// What of it is notified.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub notify: Option<Notify>,
+}
+
+/// 200 of `PUT /conversations/{id}/settings`, and the frame `conversation_settings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationSettings {
+    /// Of which conversation.
+    pub conversation_id: ConversationId,
+    /// Until when it makes no sound.
+    pub muted_until: Option<Timestamp>,
+    /// Whether it is put away.
+    pub archived: bool,
+    /// Whether it is kept on top.
+    pub pinned: bool,
+    /// What of it is notified.
+    pub notify: Notify,
 }
 
 /// `GET /conversations`

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::change::MessageChange;
+use super::group::GroupChange;
 use super::message::Message;
 use super::seq::Seq;
 use crate::ids::{ConversationId, UserId};
@@ -21,6 +22,9 @@ pub enum Event {
     /// A message was changed.
     #[serde(untagged)]
     Changed(MessageChange),
+    /// The conversation itself was changed.
+    #[serde(untagged)]
+    Group(GroupChange),
 }
 
 /// Members came in.
@@ -46,6 +50,7 @@ impl Event {
             Self::NewMessage(message) => message.seq,
             Self::MemberAdded(added) => added.seq,
             Self::Changed(change) => change.seq(),
+            Self::Group(change) => change.seq(),
         }
     }
 
@@ -56,6 +61,7 @@ impl Event {
             Self::NewMessage(message) => message.created_at,
             Self::MemberAdded(added) => added.created_at,
             Self::Changed(change) => change.created_at(),
+            Self::Group(change) => change.created_at(),
         }
     }
 
@@ -119,7 +125,7 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.content.len(),
             Self::Changed(change) => change.content_bytes(),
-            Self::MemberAdded(_) => 0,
+            Self::MemberAdded(_) | Self::Group(_) => 0,
         }
     }
 }

@@ -10,7 +10,7 @@ pub const COMPONENT: &str = "user";
 /// `inbox` has no index beside its key: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, HIDDEN];
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, HIDDEN, PEOPLE];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -100,6 +100,36 @@ const HIDDEN: Migration = Migration {
             counts INTEGER NOT NULL,
             PRIMARY KEY (scope, conversation_id, seq)
         ) WITHOUT ROWID"],
+};
+
+/// Whom the user is with, and whom not.
+///
+/// `inbox.membership`, `inbox.notify`: see `settings`; `farewell`: the event by which the user
+/// ceased to be a member, as JSON. `profile.suspension_told`: the last conversation that was told
+/// of the account's suspension, or of its end; NULL once all were. `user_block.is_told`: whether
+/// the blocked user, and the conversation of the two, know it.
+const PEOPLE: Migration = Migration {
+    version: 7,
+    statements: &[
+        "ALTER TABLE inbox ADD COLUMN membership INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE inbox ADD COLUMN notify INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE inbox ADD COLUMN farewell TEXT",
+        "ALTER TABLE profile ADD COLUMN suspended_at INTEGER",
+        "ALTER TABLE profile ADD COLUMN suspension_told BLOB",
+        "CREATE TABLE user_block (
+            scope INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            created_at INTEGER NOT NULL,
+            is_lifted INTEGER NOT NULL,
+            is_told INTEGER NOT NULL,
+            PRIMARY KEY (scope, user_id)
+        ) WITHOUT ROWID",
+        "CREATE TABLE user_blocked_by (
+            scope INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            PRIMARY KEY (scope, user_id)
+        ) WITHOUT ROWID",
+    ],
 };
 
 /// Where all objects share one database, `conversation` is a table of the conversations'
