@@ -6,7 +6,7 @@
 //!
 //! Takes, as `POST` with a `ConversationRequest` in JSON: `create`, `get_conversation`,
 //! `list_members`, `send`, `send_many`, `list_messages`, `list_events`, `mark_position`,
-//! `count_unread`, `get_message_info`, `signal_typing`, `act_on`, `get_message`, `list_thread`,
+//! `count_unread`, `get_message_info`, `signal_typing`, `update_conversation`, `act_on`, `get_message`, `list_thread`,
 //! `list_pins`, `hide`, `schedule`, `list_scheduled`, `cancel_scheduled`. Answers 200 with an `Answer` (the reply, or
 //! the problem to tell the client) and 400 to a body that is no such request.
 //! Takes upgrades with an `OpenSocket` in the header [`SOCKET_HEADER`]: answers 101, or 200 with

@@ -54,6 +54,8 @@ pub enum Private {
     CreateConversation,
     /// Describe a conversation.
     GetConversation,
+    /// Change its settings.
+    UpdateConversation,
     /// Its members.
     ListMembers,
     /// Its messages.
@@ -152,7 +154,7 @@ const fn private(method: Method, path: &'static str, endpoint: Private) -> Route
 }
 
 /// All routes.
-pub static ROUTES: [Route; 39] = [
+pub static ROUTES: [Route; 40] = [
     public(Method::GET, "/healthz", Public::Health),
     public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
     public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
@@ -187,6 +189,11 @@ pub static ROUTES: [Route; 39] = [
         Method::GET,
         "/api/v1/conversations/{conversation_id}",
         Private::GetConversation,
+    ),
+    private(
+        Method::PATCH,
+        "/api/v1/conversations/{conversation_id}",
+        Private::UpdateConversation,
     ),
     private(
         Method::GET,

@@ -432,10 +432,23 @@ pub fn events_of(frames: &[Value], conversation: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The types of the events of a conversation's log.
+const EVENTS: [&str; 9] = [
+    "new_message",
+    "member_added",
+    "conversation_changed",
+    "message_edited",
+    "message_deleted",
+    "reaction",
+    "pin_changed",
+    "poll_vote",
+    "poll_closed",
+];
+
 /// Whether the frame is an event of a conversation's log.
 #[must_use]
 pub fn is_event(frame: &Value) -> bool {
-    frame["type"] == "new_message" || frame["type"] == "member_added"
+    EVENTS.iter().any(|kind| frame["type"] == *kind)
 }
 
 /// The seqs of the events among these frames.

@@ -7,12 +7,15 @@ use std::collections::HashSet;
 
 use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
-use parlance_shared::conversation::call::{Create, CreateKind, GetConversation, ListMembers};
+use parlance_shared::conversation::call::{
+    Create, CreateKind, GetConversation, ListMembers, UpdateConversation,
+};
 use parlance_shared::ids::{ConversationId, UserId};
 use parlance_shared::limits;
 use parlance_shared::protocol::conversation::{
-    ConversationCreated, ConversationItem, ConversationType, CreateConversation,
+    ConversationCreated, ConversationItem, ConversationType, ConversationView, CreateConversation,
 };
+use parlance_shared::protocol::group::ConversationPatch;
 use parlance_shared::protocol::input::Fields;
 use parlance_shared::protocol::problem::{Code, FieldError, Problem};
 use parlance_shared::user::call::{ListConversations, ViewProfile};
@@ -84,11 +87,32 @@ pub(crate) async fn get<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) 
     let get = GetConversation {
         actor: caller.user_id,
     };
-    let mut view = exchange.backend.conversation(id, get).await?;
+    let view = exchange.backend.conversation(id, get).await?;
+    show(exchange, caller, view).await
+}
+
+async fn show<B: Backend>(
+    exchange: &Exchange<'_, B>,
+    caller: Caller,
+    mut view: ConversationView,
+) -> Handled {
     if let (ConversationType::Direct, Some(peer)) = (view.kind, view.peer_id) {
         (view.name, view.avatar_url) = face(exchange, caller.user_id, peer).await;
     }
     answer::json(StatusCode::OK, &view)
+}
+
+/// `PATCH /conversations/{conversation_id}`
+pub(crate) async fn update<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) -> Handled {
+    let id: ConversationId = exchange.id("conversation_id")?;
+    let patch: ConversationPatch = exchange.body()?;
+    patch.validate()?;
+    let update = UpdateConversation {
+        actor: caller.user_id,
+        patch,
+    };
+    let view = exchange.backend.conversation(id, update).await?;
+    show(exchange, caller, view).await
 }
 
 /// `GET /conversations/{conversation_id}/members`

@@ -70,6 +70,7 @@ pub(crate) async fn private<B: Backend>(
         Private::ListConversations => conversations::list(exchange, caller).await,
         Private::CreateConversation => conversations::create(exchange, caller).await,
         Private::GetConversation => conversations::get(exchange, caller).await,
+        Private::UpdateConversation => conversations::update(exchange, caller).await,
         Private::ListMembers => conversations::list_members(exchange, caller).await,
         Private::ListMessages => messages::list(exchange, caller).await,
         Private::SendMessage => messages::send(exchange, caller).await,

@@ -10,7 +10,6 @@
 
 use super::act_store::{Reacted, Target};
 use super::call::{ActOn, Acted};
-use super::history;
 use super::policy::{self, Action, Member, Standing};
 use super::service::{ConversationService, Effects, Unseen};
 use super::store::{Store, Viewer};
@@ -19,10 +18,8 @@ use crate::ids::{ConversationId, UserId};
 use crate::limits;
 use crate::protocol::act::Act;
 use crate::protocol::change::{
-    MessageChange, MessageDeleted, MessageEdited, PinChanged, PollClosed, PollVoted,
-    ReactionChanged,
+    MessageChange, MessageDeleted, MessageEdited, PinChanged, ReactionChanged,
 };
-use crate::protocol::content::Poll;
 use crate::protocol::event::Event;
 use crate::protocol::input::Fields;
 use crate::protocol::message::{ContentType, check_content};
@@ -30,6 +27,8 @@ use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
+
+mod polls;
 
 /// What an act is about.
 struct Scene {
@@ -356,69 +355,6 @@ impl Scene {
         Ok(Verdict::Becomes(
             change,
             Box::new(move |store| store.save_pin(target.seq, self.seq, !remove)),
-        ))
-    }
-
-    fn poll(&self) -> Result<Poll, Problem> {
-        self.require_content()?;
-        if self.target.body.content_type == ContentType::Poll {
-            Poll::read(&self.target.body.content)
-        } else {
-            Err(Problem::invalid_field("message_id", "is not a poll"))
-        }
-    }
-
-    fn vote<'a, S: Sql>(
-        &'a self,
-        store: &Store<'_, S>,
-        options: &[u8],
-    ) -> Result<Verdict<'a, S>, ServiceError> {
-        let poll = self.poll()?;
-        poll.check_vote(options)?;
-        let target = &self.target;
-        let actor = self.actor();
-        let bits = history::bits_of(options);
-        match store.voted(target.seq, &actor)? {
-            Some((known, seq)) if known == bits => return Ok(Verdict::Already(seq)),
-            None if bits == 0 => return Err(Problem::not_found("vote").into()),
-            _ => {}
-        }
-        if target.closed_seq.is_some() {
-            return Err(Problem::new(Code::Conflict, "The poll is closed.").into());
-        }
-        let change = MessageChange::PollVote(PollVoted {
-            conversation_id: self.conversation_id,
-            seq: self.seq,
-            message_id: target.message_id,
-            user_id: actor,
-            options: history::options_of(bits),
-            created_at: self.at,
-        });
-        Ok(Verdict::Becomes(
-            change,
-            Box::new(move |store| store.save_vote(target.seq, &actor, bits, self.seq)),
-        ))
-    }
-
-    fn close_poll<S: Sql>(&self) -> Result<Verdict<'_, S>, ServiceError> {
-        self.poll()?;
-        let target = &self.target;
-        if !self.is_author() {
-            return Err(forbidden("Only its author may close a poll.").into());
-        }
-        if let Some(seq) = target.closed_seq {
-            return Ok(Verdict::Already(seq));
-        }
-        let change = MessageChange::PollClosed(PollClosed {
-            conversation_id: self.conversation_id,
-            seq: self.seq,
-            message_id: target.message_id,
-            closed_by: self.actor(),
-            created_at: self.at,
-        });
-        Ok(Verdict::Becomes(
-            change,
-            Box::new(|store| store.save_closing(target.seq, self.seq)),
         ))
     }
 }

@@ -55,6 +55,8 @@ requests! {
         GetMessageInfo => MessageInfo,
         /// Someone is writing, or has stopped.
         SignalTyping => (),
+        /// Change how it is called and looks, or how long it keeps messages.
+        UpdateConversation => ConversationView,
         /// Do something with a message.
         ActOn => Acted,
         /// Read one message.
@@ -71,8 +73,6 @@ requests! {
         ListScheduled => ScheduledList,
         /// Do not send it after all.
         CancelScheduled => (),
-        /// Change how it is called and looks.
-        Change => ConversationView,
         /// Let others in.
         AddMembers => MembersAdded,
         /// Give a member another role.
@@ -368,9 +368,9 @@ pub struct CancelScheduled {
 }
 
 /// Changes how the conversation is called and looks, or how long it keeps messages. What is so
-/// already makes no event.
+/// already makes no event. Answers how it then is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct UpdateConversation {
     /// Who.
     pub actor: UserId,
     /// What; validated by the service.

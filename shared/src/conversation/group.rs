@@ -10,8 +10,8 @@
 //!   from here at once.
 
 use super::call::{
-    AddMembers, Change, ChangeRole, CopyMessage, Delete, GetConversation, RemoveMember, SetBlock,
-    SetSuspended,
+    AddMembers, ChangeRole, CopyMessage, Delete, GetConversation, RemoveMember, SetBlock,
+    SetSuspended, UpdateConversation,
 };
 use super::group_store::Former;
 use super::policy::{self, Action, Member};
@@ -37,9 +37,9 @@ impl<S: Sql> ConversationService<S> {
     ///
     /// # Errors
     /// `not_found` for those who are not members; `forbidden`; `invalid_request`.
-    pub fn change(
+    pub fn update(
         &mut self,
-        call: Change,
+        call: UpdateConversation,
         now: Timestamp,
     ) -> Result<(ConversationView, Effects), ServiceError> {
         let (state, member) = self.as_member(call.actor)?;

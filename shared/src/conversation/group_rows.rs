@@ -30,12 +30,12 @@ struct NoBody {}
 
 const KIND_REMOVED: i64 = 2;
 const KIND_ROLE: i64 = 3;
-const KIND_CHANGED: i64 = 4;
-const KIND_DELETED: i64 = 5;
+const KIND_DELETED: i64 = 4;
+const KIND_CHANGED: i64 = 26;
 
 /// Whether events of this kind are read here.
 pub(super) const fn is_kind(kind: i64) -> bool {
-    matches!(kind, KIND_REMOVED..=KIND_DELETED)
+    matches!(kind, KIND_REMOVED | KIND_ROLE | KIND_DELETED | KIND_CHANGED)
 }
 
 /// The kind and the body of a change.

@@ -355,6 +355,10 @@ impl<S: Sql> ConversationService<S> {
                     self.send_on(call.actor, call.message, call.forwarded_from, now, entropy)?;
                 Ok((json(&reply)?, effects))
             }
+            ConversationRequest::UpdateConversation(call) => {
+                let (reply, effects) = self.update(call, now)?;
+                Ok((json(&reply)?, effects))
+            }
             ConversationRequest::ActOn(call) => {
                 let (reply, effects) = self.act(call, now)?;
                 Ok((json(&reply)?, effects))
@@ -378,10 +382,6 @@ impl<S: Sql> ConversationService<S> {
             ConversationRequest::CancelScheduled(call) => {
                 self.cancel_scheduled(call)?;
                 Ok((json(&())?, quiet))
-            }
-            ConversationRequest::Change(call) => {
-                let (reply, effects) = self.change(call, now)?;
-                Ok((json(&reply)?, effects))
             }
             ConversationRequest::AddMembers(call) => {
                 let (reply, effects) = self.add_members(&call, now)?;

@@ -72,7 +72,7 @@ pub struct ConversationView {
     pub avatar_url: Option<String>,
     /// Whether only ciphertext may be sent.
     pub encrypted: bool,
-    /// Seconds after which new messages lose their content; null where they keep it.
+    /// After how many seconds messages disappear, where they do.
     #[serde(default)]
     pub expires_after: Option<u32>,
     /// How many members it has.
@@ -155,6 +155,12 @@ impl From<&Message> for LastMessage {
 }
 
 impl LastMessage {
+    /// When its preview expires, where there is one that does.
+    #[must_use]
+    pub fn preview_expires_at(&self) -> Option<Timestamp> {
+        self.expires_at.filter(|_| !self.is_deleted)
+    }
+
     /// As it is shown at `now`: without what has expired.
     #[must_use]
     pub fn shown_at(self, now: Timestamp) -> Self {

@@ -125,7 +125,7 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.content.len(),
             Self::Changed(change) => change.content_bytes(),
-            Self::MemberAdded(_) | Self::Group(_) => 0,
+            _ => 0,
         }
     }
 }

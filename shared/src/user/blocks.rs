@@ -6,6 +6,7 @@
 //! under way; what was decided meanwhile is told after it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use super::call::{AdmitTo, Block, BlockedBy, ListBlocks};
@@ -307,8 +308,8 @@ impl<S: Sql> UserService<S> {
     ) -> Result<(), ServiceError> {
         for (peer, is_blocked) in self.store().untold_blocks()? {
             self.errands_due(now + RETRY);
-            if !self.tellings.contains_key(&peer) {
-                self.tellings.insert(peer, Vec::new());
+            if let Entry::Vacant(telling) = self.tellings.entry(peer) {
+                telling.insert(Vec::new());
                 self.tell_block(peer, is_blocked, false, effects)?;
             }
         }

@@ -59,6 +59,7 @@ impl<S: Sql> UserService<S> {
             self.next_heartbeat(),
             self.poll_grace_ends(),
             self.errands_at,
+            self.preview_expires_at,
         ]
         .into_iter()
         .flatten()
@@ -93,6 +94,7 @@ impl<S: Sql> UserService<S> {
                 (*socket, (*ping).max(frame))
             })
             .collect();
+        self.previews_due(now)?;
         let mut effects = self.heartbeat_due(now, &heard)?;
         // A client that has fallen silent answers no close: its session ends here and now.
         let silent: Vec<_> = effects

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::call::HideMessage;
 use super::effect::{Effect, Effects, Reply, RequestId, SocketId};
-use super::list::read_last;
+use super::list::{read_last, shown};
 use super::pending::Pending;
 use super::reading::Origin;
 use super::service::UserService;
@@ -131,15 +131,12 @@ impl Store<'_> {
             Some(last) if last.message_id == hidden => instead.cloned(),
             other => other,
         };
-        let json = last
-            .as_ref()
-            .map(serde_json::to_string)
-            .transpose()
-            .map_err(|error| SqlError::Engine(error.to_string()))?;
+        let (json, expires_at) = shown(last.as_ref())?;
         self.sql.exec(
-            "UPDATE inbox SET last_message = ?, unread = max(unread - ?, 0)
+            "UPDATE inbox SET last_message = ?, preview_expires_at = ?,
+                unread = max(unread - ?, 0)
              WHERE scope = ? AND conversation_id = ?",
-            params![json.as_ref(), less, self.scope, id],
+            params![json.as_ref(), expires_at, less, self.scope, id],
         )?;
         Ok(())
     }
@@ -217,6 +214,10 @@ impl<S: Sql> UserService<S> {
             let uncounted = self.uncounted;
             return self.ask_to_hide(PendingHide { uncounted, ..hide }, effects);
         }
+        let shown = answer.as_ref().ok();
+        let expires_at = shown
+            .and_then(|hidden| hidden.last_message.as_ref())
+            .and_then(LastMessage::preview_expires_at);
         let written = answer
             .map_err(ServiceError::from)
             .and_then(|hidden| self.write_hidden(&hide, &hidden));
@@ -227,6 +228,9 @@ impl<S: Sql> UserService<S> {
                 return Ok(());
             }
         };
+        if let Some(at) = expires_at {
+            self.preview_expires(at, effects);
+        }
         let to: Vec<_> = self
             .sessions
             .values()

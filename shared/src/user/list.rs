@@ -27,17 +27,15 @@ use crate::protocol::user::Privacy;
 use crate::sql::{Param, Row, SqlError};
 use crate::time::Timestamp;
 
-/// The columns that show the newest message: its JSON and, where it is new, its time.
-type Shown = (Option<String>, Option<Timestamp>);
+/// The columns that show the newest message: its JSON, and when its preview expires.
+pub(super) type Shown = (Option<String>, Option<Timestamp>);
 
-fn shown(news: &News) -> Result<Shown, SqlError> {
-    let json = news
-        .last_message
-        .as_ref()
+pub(super) fn shown(last: Option<&LastMessage>) -> Result<Shown, SqlError> {
+    let json = last
         .map(serde_json::to_string)
         .transpose()
         .map_err(|error| SqlError::Engine(error.to_string()))?;
-    Ok((json, news.active_at))
+    Ok((json, last.and_then(LastMessage::preview_expires_at)))
 }
 
 const fn kind_word(kind: ConversationType) -> &'static str {
@@ -77,6 +75,8 @@ pub(super) struct Taken {
     pub hidden: HiddenSeqs,
     /// Whether messages were deleted for everyone.
     pub has_deletions: bool,
+    /// When the preview that the list shows now expires, where it is new.
+    pub preview_expires_at: Option<Timestamp>,
 }
 
 /// What sessions have acknowledged of a conversation and is not written down.
@@ -216,6 +216,10 @@ impl Store<'_> {
             head_seq: news.head_seq,
             hidden,
             has_deletions: news.has_deletions,
+            preview_expires_at: news
+                .last_message
+                .as_ref()
+                .and_then(LastMessage::preview_expires_at),
             position: MemberPosition {
                 delivered_seq: delivered_seq.min(news.head_seq),
                 read_seq,
@@ -231,7 +235,7 @@ impl Store<'_> {
         news: &News,
         progress: &Progress,
     ) -> Result<(), SqlError> {
-        let (last, active_at) = shown(news)?;
+        let (last, expires_at) = shown(news.last_message.as_ref())?;
         let peer = conversation
             .direct_members
             .iter()
@@ -239,12 +243,13 @@ impl Store<'_> {
         let (name, avatar_url) = group_face(conversation);
         self.sql.exec(
             "INSERT INTO inbox (scope, conversation_id, active_at, unread, head_seq,
-                created_at, kind, peer_id, name, avatar_url, last_message, member_count, positions)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                created_at, kind, peer_id, name, avatar_url, last_message, member_count, positions,
+                preview_expires_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 self.scope,
                 &conversation.conversation_id,
-                active_at.unwrap_or(conversation.created_at),
+                news.active_at.unwrap_or(conversation.created_at),
                 news.unread.max(0),
                 news.head_seq,
                 conversation.created_at,
@@ -255,6 +260,7 @@ impl Store<'_> {
                 last.as_ref(),
                 conversation.member_count,
                 progress.positions.as_deref(),
+                expires_at,
             ],
         )?;
         Ok(())
@@ -267,13 +273,14 @@ impl Store<'_> {
         news: &News,
         progress: &Progress,
     ) -> Result<(), SqlError> {
-        let (last, active_at) = shown(news)?;
+        let (last, expires_at) = shown(news.last_message.as_ref())?;
         let (name, avatar_url) = match &face {
             Some((name, avatar_url)) => (name.as_ref(), avatar_url.as_ref()),
             None => group_face(conversation),
         };
         self.sql.exec(
             "UPDATE inbox SET head_seq = ?, unread = max(unread + ?, 0), name = ?, avatar_url = ?,
+                preview_expires_at = CASE WHEN ? THEN ? ELSE preview_expires_at END,
                 last_message = coalesce(?, last_message), active_at = coalesce(?, active_at),
                 member_count = ?, delivered_seq = ?, positions = ?
              WHERE scope = ? AND conversation_id = ?",
@@ -282,8 +289,10 @@ impl Store<'_> {
                 news.unread,
                 name,
                 avatar_url,
+                last.is_some(),
+                expires_at,
                 last.as_ref(),
-                active_at,
+                news.active_at,
                 conversation.member_count,
                 progress.delivered_seq,
                 progress.positions.as_deref(),

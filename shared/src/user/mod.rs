@@ -20,6 +20,7 @@ mod news;
 mod outbox;
 mod pending;
 mod presence;
+mod previews;
 pub mod profile;
 mod reading;
 pub mod refresh;

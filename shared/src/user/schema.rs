@@ -7,10 +7,10 @@ pub const COMPONENT: &str = "user";
 
 /// The schema's history. A released step is never changed: the next one follows it.
 ///
-/// `inbox` has no index beside its key: a delivered message costs its recipient one
+/// `inbox` has no index beside its key that a plain message writes to: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, HIDDEN, PEOPLE];
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, UNSEEN, PEOPLE];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -88,18 +88,26 @@ const PRESENCE: Migration = Migration {
     ],
 };
 
-/// The messages that the user has deleted for themself. `counts`: whether it would count as
+/// What is not to be seen any more: the messages that the user has deleted for themself, and
+/// previews that expire. `counts`: whether it would count as
 /// unread, were it not hidden: it is another's, and was not deleted for everyone by an event that
 /// the inbox has.
-const HIDDEN: Migration = Migration {
+const UNSEEN: Migration = Migration {
     version: 6,
-    statements: &["CREATE TABLE inbox_hidden (
+    statements: &[
+        "CREATE TABLE inbox_hidden (
             scope INTEGER NOT NULL,
             conversation_id BLOB NOT NULL,
             seq INTEGER NOT NULL,
             counts INTEGER NOT NULL,
             PRIMARY KEY (scope, conversation_id, seq)
-        ) WITHOUT ROWID"],
+        ) WITHOUT ROWID",
+        // When the preview of last_message expires, where it does: only such a message writes a
+        // row of the index.
+        "ALTER TABLE inbox ADD COLUMN preview_expires_at INTEGER",
+        "CREATE INDEX inbox_preview_expires_at ON inbox (scope, preview_expires_at)
+            WHERE preview_expires_at IS NOT NULL",
+    ],
 };
 
 /// Whom the user is with, and whom not.

@@ -57,6 +57,8 @@ pub struct UserService<S: Sql> {
     /// When what others are to be told is looked after.
     pub(super) errands_at: Option<Timestamp>,
     pub(super) presence: Presence,
+    /// When the next preview expires, as far as memory knows: an alarm is set by then.
+    pub(super) preview_expires_at: Option<Timestamp>,
     /// What the alarm is set to.
     pub(super) alarm: Option<Timestamp>,
     /// Whether it has been looked at, since memory was made, if the user's coming or going is
@@ -89,6 +91,7 @@ impl<S: Sql> UserService<S> {
             suspension: Telling::default(),
             errands_at: None,
             presence: Presence::new(),
+            preview_expires_at: None,
             alarm: None,
             looked_after: false,
         }
@@ -260,6 +263,9 @@ impl<S: Sql> UserService<S> {
             }
         }
         let mut effects = Vec::new();
+        if let Some(at) = taken.preview_expires_at {
+            self.preview_expires(at, &mut effects);
+        }
         self.push(id, fresh, &call.attached_devices, now, &mut effects)?;
         let delivered = Delivered {
             head_seq: taken.head_seq,

@@ -136,7 +136,8 @@ impl Store<'_> {
     /// The user is a member again, and sees nothing of before.
     pub fn rejoin(self, id: &ConversationId) -> Result<(), SqlError> {
         self.sql.exec(
-            "UPDATE inbox SET unread = 0, last_message = NULL, membership = 0, farewell = NULL
+            "UPDATE inbox SET unread = 0, last_message = NULL, preview_expires_at = NULL,
+                membership = 0, farewell = NULL
              WHERE scope = ? AND conversation_id = ?",
             params![self.scope, id],
         )?;

@@ -5,6 +5,7 @@
 //! [`parlance_tests::Edition`]; a test that asks for it says so.
 
 mod access;
+mod acts;
 mod auth;
 mod codes;
 mod conversations;
@@ -12,4 +13,5 @@ mod durability;
 mod edition;
 mod errors;
 mod fallbacks;
+mod later;
 mod writers;

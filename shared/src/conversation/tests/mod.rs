@@ -6,6 +6,7 @@ mod hidden;
 mod log;
 mod many;
 mod outbox;
+mod polls;
 mod receipts;
 mod replay;
 mod sockets;

@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use super::*;
-use crate::conversation::call::{CancelScheduled, ListScheduled, MemberPosition, Sent};
+use crate::conversation::call::{
+    CancelScheduled, ListScheduled, MemberPosition, Sent, UpdateConversation,
+};
 use crate::conversation::deliver::Round;
 use crate::ids::ScheduledId;
 use crate::limits;
 use crate::protocol::act::Scheduled;
+use crate::protocol::conversation::ConversationView;
+use crate::protocol::group::{ConversationPatch, GroupChange};
 use crate::protocol::problem::Code;
 use crate::sql::Sql;
 use crate::user::call::Delivered;
@@ -74,14 +78,62 @@ fn deliver(world: &mut World) -> usize {
     count
 }
 
+fn set_expiry(
+    world: &mut World,
+    actor: usize,
+    seconds: Option<u32>,
+) -> Result<ConversationView, Problem> {
+    let call = UpdateConversation {
+        actor: world.users[actor],
+        patch: ConversationPatch {
+            expires_after: Some(seconds),
+            ..ConversationPatch::default()
+        },
+    };
+    let (view, effects) = world.service.update(call, world.now).map_err(told)?;
+    world.carry_out(&effects);
+    Ok(view)
+}
+
 fn disappearing() -> World {
     let mut world = World::direct();
-    world
-        .sql
-        .exec("UPDATE conversation SET expires_after = 3600", &[])
-        .unwrap();
+    let view = set_expiry(&mut world, 1, Some(3600)).unwrap();
+    assert_eq!(view.expires_after, Some(3600));
     world.crash();
     world
+}
+
+#[test]
+fn how_long_messages_stay_is_an_event_and_admins_of_groups_set_it() {
+    let mut world = World::group();
+    assert_eq!(
+        set_expiry(&mut world, 1, Some(3600)).unwrap_err().code,
+        Code::Forbidden
+    );
+    assert_eq!(
+        set_expiry(&mut world, 3, Some(3600)).unwrap_err().code,
+        Code::NotFound
+    );
+    for wrong in [0, 3599, 90 * 86_400 + 1] {
+        let problem = set_expiry(&mut world, 0, Some(wrong)).unwrap_err();
+        assert_eq!(problem.errors[0].field, "expires_after");
+    }
+    assert_eq!(world.head(), 1);
+    set_expiry(&mut world, 0, Some(90 * 86_400)).unwrap();
+    set_expiry(&mut world, 0, Some(90 * 86_400)).unwrap();
+    assert_eq!(world.head(), 2, "it is so already");
+    set_expiry(&mut world, 0, None).unwrap();
+    world.crash();
+    let log = world.log(2);
+    let text = serde_json::to_value(&log[2]).unwrap();
+    assert_eq!(text["type"], "conversation_changed");
+    assert_eq!(text["expires_after"], serde_json::Value::Null);
+    assert!(text.as_object().unwrap().contains_key("expires_after"));
+    assert_eq!(serde_json::from_value::<Event>(text).unwrap(), log[2]);
+    let Event::Group(GroupChange::ConversationChanged(changed)) = &log[1] else {
+        panic!("{log:?}");
+    };
+    assert_eq!(changed.changed.expires_after, Some(Some(90 * 86_400)));
 }
 
 #[test]
@@ -245,7 +297,7 @@ fn messages_lose_their_content_when_their_time_is_over() {
     }
     let shown = world.messages(1).remove(0);
     assert!(shown.is_deleted && shown.content.is_empty() && !shown.is_pinned);
-    assert_eq!(world.head(), 3, "there is no event for it");
+    assert_eq!(world.head(), 4, "there is no event for it");
     let problem = world.act(1, ack.message_id, react("👍")).unwrap_err();
     assert_eq!(
         (problem.code, problem.detail.as_str()),
@@ -267,17 +319,10 @@ fn what_has_expired_is_not_shown_even_where_the_alarm_is_late() {
 fn only_messages_sent_while_it_holds_disappear() {
     let mut world = World::direct();
     world.send(0, "stays");
-    world
-        .sql
-        .exec("UPDATE conversation SET expires_after = 3600", &[])
-        .unwrap();
+    set_expiry(&mut world, 0, Some(3600)).unwrap();
     world.crash();
     world.send(0, "goes");
-    world
-        .sql
-        .exec("UPDATE conversation SET expires_after = NULL", &[])
-        .unwrap();
-    world.crash();
+    set_expiry(&mut world, 1, None).unwrap();
     world.send(0, "stays, too");
     world.now = world.now + HOUR * 2;
     let shown: Vec<_> = world.messages(1).into_iter().map(|m| m.content).collect();

@@ -15,6 +15,7 @@ use crate::protocol::conversation::LastMessage;
 use crate::protocol::frame::ServerFrame;
 use crate::protocol::message::NewMessage;
 use crate::protocol::problem::Code;
+use crate::sql::Sql;
 use crate::sql::native::NativeSql;
 
 /// A user with a session, and a group of two that it is in.
@@ -412,6 +413,54 @@ fn a_session_can_schedule_a_message() {
     assert_eq!(scheduled.message.client_msg_id, name);
     assert_eq!(pair.sent[1], pair.sent[0], "the name is taken");
     assert_eq!(pair.sent.len(), 2);
+}
+
+#[test]
+fn a_preview_goes_when_its_message_does_from_the_list_and_from_storage() {
+    let (mut fixture, device) = Fixture::signed_in();
+    let summary = group_summary(1, "Hikers");
+    let Event::NewMessage(mut said) = message(group(1), 1, user(OTHER)) else {
+        panic!("a message");
+    };
+    let expires_at = START + MINUTE;
+    said.content = "a secret".to_owned();
+    said.expires_at = Some(expires_at);
+    let deliver = Deliver {
+        visible_from: Seq::new(1),
+        user_id: me(),
+        conversation: summary.clone(),
+        events: vec![Event::NewMessage(said)],
+        attached_devices: Vec::new(),
+    };
+    let (_, effects) = fixture.service.deliver(&deliver, START).unwrap();
+    let is_set = |effect: &Effect| matches!(effect, Effect::Alarm(at) if *at == expires_at);
+    assert!(effects.iter().any(is_set));
+    let stored = |fixture: &Fixture| {
+        let rows = fixture
+            .sql
+            .exec("SELECT last_message FROM inbox", &[])
+            .unwrap();
+        rows.first().unwrap().get::<String>(0).unwrap()
+    };
+    let shown = |fixture: &mut Fixture| fixture.list(device.device_id).remove(0).last_msg.unwrap();
+    assert_eq!(shown(&mut fixture).preview, "a secret");
+    fixture.clock.advance(MINUTE);
+    assert_eq!(shown(&mut fixture).preview, "", "though the alarm is late");
+    assert!(stored(&fixture).contains("secret"));
+    fixture.restart();
+    let effects = fixture.service.on_alarm(fixture.clock.now(), &[]).unwrap();
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Alarm(_)))
+    );
+    assert!(!stored(&fixture).contains("secret"));
+    assert!(shown(&mut fixture).is_deleted);
+    assert_eq!(
+        fixture.list(device.device_id)[0].unread,
+        1,
+        "it was never read"
+    );
 }
 
 #[derive(Debug, Clone)]

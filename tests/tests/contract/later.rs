@@ -1,0 +1,149 @@
+//! What happens later: messages that are sent at a time, and settings of how long they stay.
+
+use std::time::{Duration, SystemTime};
+
+use parlance_tests::scene::pair;
+use parlance_tests::{eventually, uuid};
+use serde_json::{Value, json};
+
+/// A time from now, as a client writes it: RFC 3339 in UTC.
+fn from_now(after: Duration) -> String {
+    let at = SystemTime::now() + after;
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
+    let seconds = since.as_secs();
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's civil_from_days, for years after 1970.
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let doe = z % 146_097;
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let millis = since.subsec_millis();
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+fn scheduled(conversation: &str) -> String {
+    format!("/conversations/{conversation}/scheduled")
+}
+
+#[tokio::test]
+async fn a_scheduled_message_waits_is_listed_and_is_sent_once() {
+    let (ann, bob, id) = pair().await;
+    let send_at = from_now(Duration::from_secs(3));
+    let body = json!({"client_msg_id": uuid(), "content": "later", "send_at": send_at});
+    let path = format!("/conversations/{id}/messages");
+    let kept = ann.api.post(&path, body.clone()).await.ok(202);
+    assert_eq!(kept["type"], "message_scheduled");
+    assert_eq!(ann.api.post(&path, body.clone()).await.ok(202), kept);
+    let listed = ann.api.get(&scheduled(&id)).await.ok(200);
+    assert_eq!(listed["scheduled"][0]["scheduled_id"], kept["scheduled_id"]);
+    assert_eq!(listed["scheduled"][0]["content"], "later");
+    assert_eq!(
+        bob.api.get(&scheduled(&id)).await.ok(200),
+        json!({"scheduled": []})
+    );
+    assert_eq!(ann.head_seq(&id).await, 0);
+    let item = eventually("the message to be sent", async || {
+        bob.item(&id).await.filter(|item| item["head_seq"] == 1)
+    })
+    .await;
+    assert_eq!(item["last_msg"]["preview"], "later");
+    assert_eq!(
+        ann.api.get(&scheduled(&id)).await.ok(200),
+        json!({"scheduled": []})
+    );
+    let log = bob.events(&id, 0).await;
+    assert_eq!((log.len(), &log[0]["sender_id"]), (1, &json!(ann.id)));
+    let again = ann.api.post(&path, body).await.ok(200);
+    assert_eq!(
+        (&again["type"], &again["duplicate"]),
+        (&json!("msg_ack"), &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn a_scheduled_message_that_is_taken_back_is_not_sent() {
+    let (ann, bob, id) = pair().await;
+    let send_at = from_now(Duration::from_secs(2));
+    let body = json!({"client_msg_id": uuid(), "content": "later", "send_at": send_at});
+    let path = format!("/conversations/{id}/messages");
+    let kept = ann.api.post(&path, body).await.ok(202);
+    let one = format!(
+        "{}/{}",
+        scheduled(&id),
+        kept["scheduled_id"].as_str().expect("an id")
+    );
+    bob.api
+        .ask("DELETE", &one, Value::Null)
+        .await
+        .problem(404, "not_found");
+    assert_eq!(ann.api.ask("DELETE", &one, Value::Null).await.status, 204);
+    ann.api
+        .ask("DELETE", &one, Value::Null)
+        .await
+        .problem(404, "not_found");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(ann.head_seq(&id).await, 0);
+}
+
+#[tokio::test]
+async fn a_time_that_is_none_or_too_far_is_refused() {
+    let (ann, _, id) = pair().await;
+    let path = format!("/conversations/{id}/messages");
+    for send_at in [
+        json!("tomorrow"),
+        json!(7),
+        json!("2020-01-01T00:00:00.000Z"),
+        json!(from_now(Duration::from_secs(31 * 86_400))),
+    ] {
+        let body = json!({"client_msg_id": uuid(), "content": "later", "send_at": send_at});
+        ann.api.post(&path, body).await.invalid_field("send_at");
+    }
+    assert_eq!(
+        ann.api.get(&scheduled(&id)).await.ok(200),
+        json!({"scheduled": []})
+    );
+}
+
+#[tokio::test]
+async fn both_sides_of_a_direct_chat_set_how_long_messages_stay() {
+    let (ann, bob, id) = pair().await;
+    let path = format!("/conversations/{id}");
+    let view = bob
+        .api
+        .ask("PATCH", &path, json!({"expires_after": 3600}))
+        .await
+        .ok(200);
+    assert_eq!(view["expires_after"], 3600);
+    let log = ann.events(&id, 0).await;
+    assert_eq!(
+        (&log[0]["type"], &log[0]["expires_after"]),
+        (&json!("conversation_changed"), &json!(3600))
+    );
+    ann.say(&id, "for an hour").await;
+    let log = bob.events(&id, 1).await;
+    assert!(log[0]["expires_at"].is_string(), "{log:?}");
+    ann.api
+        .ask("PATCH", &path, json!({"expires_after": null}))
+        .await
+        .ok(200);
+    assert_eq!(
+        ann.api.get(&path).await.ok(200)["expires_after"],
+        Value::Null
+    );
+    for wrong in [json!(60), json!("3600"), json!(10_000_000)] {
+        let refused = ann
+            .api
+            .ask("PATCH", &path, json!({"expires_after": wrong}))
+            .await;
+        refused.invalid_field("expires_after");
+    }
+    assert_eq!(ann.head_seq(&id).await, 3);
+}
