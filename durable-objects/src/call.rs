@@ -3,6 +3,7 @@
 use js_sys::JsString;
 use parlance_shared::ids::{DeviceId, UserId};
 use parlance_shared::object::{Call, ObjectClass};
+use parlance_shared::protocol::seq::Seq;
 use parlance_shared::user::call::{Delivered, UserObject};
 use worker::Env;
 
@@ -21,7 +22,8 @@ pub async fn user<C: Call<UserObject>>(
 }
 
 /// News from a conversation, written once for all the users who get the same: what differs is the
-/// recipient's id, and which of its devices have it from the conversation.
+/// recipient's id, from where on it may have what there is, and which of its devices have it from
+/// the conversation.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     alike: JsString,
@@ -37,7 +39,8 @@ impl Delivery {
         }
     }
 
-    /// Hands it to a user, whose `attached` devices have it already.
+    /// Hands it to a user, who may have what comes from `visible_from` on, and whose `attached`
+    /// devices have it already.
     ///
     /// # Errors
     /// See [`CallFailure`].
@@ -45,10 +48,11 @@ impl Delivery {
         &self,
         env: &Env,
         id: UserId,
+        visible_from: Seq,
         attached: &[DeviceId],
     ) -> Result<Delivered, CallFailure> {
         // Joined in JavaScript, which does not copy the events to do so.
-        let body = JsString::from(up_to_id(id))
+        let body = JsString::from(up_to_id(id, visible_from))
             .concat(&self.alike)
             .concat(&JsString::from(devices(attached)));
         let name = UserObject::object_name(&id);
@@ -57,8 +61,8 @@ impl Delivery {
     }
 }
 
-fn up_to_id(id: UserId) -> String {
-    format!(r#"{{"deliver":{{"user_id":"{id}""#)
+fn up_to_id(id: UserId, visible_from: Seq) -> String {
+    format!(r#"{{"deliver":{{"user_id":"{id}","visible_from":{visible_from}"#)
 }
 
 fn alike(conversation: &str, events: &str) -> String {
@@ -98,13 +102,16 @@ mod tests {
         for attached_devices in [Vec::new(), vec![device], vec![device, device]] {
             let request = UserRequest::from(Deliver {
                 user_id: id,
+                visible_from: Seq::new(17),
                 conversation: conversation.clone(),
                 events: Vec::new(),
                 attached_devices: attached_devices.clone(),
             });
             let conversation = serde_json::to_string(&conversation).unwrap();
             assert_eq!(
-                up_to_id(id) + &alike(&conversation, "[]") + &devices(&attached_devices),
+                up_to_id(id, Seq::new(17))
+                    + &alike(&conversation, "[]")
+                    + &devices(&attached_devices),
                 serde_json::to_string(&request).unwrap()
             );
         }

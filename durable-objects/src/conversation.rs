@@ -7,7 +7,8 @@
 //! Takes, as `POST` with a `ConversationRequest` in JSON: `create`, `get_conversation`,
 //! `list_members`, `send`, `send_many`, `list_messages`, `list_events`, `mark_position`,
 //! `count_unread`, `get_message_info`, `signal_typing`, `update_conversation`, `act_on`, `get_message`, `list_thread`,
-//! `list_pins`, `hide`, `schedule`, `list_scheduled`, `cancel_scheduled`. Answers 200 with an `Answer` (the reply, or
+//! `list_pins`, `hide`, `schedule`, `list_scheduled`, `cancel_scheduled`, `add_members`,
+//! `change_role`, `remove_member`, `delete`, `set_block`, `set_suspended`, `copy_message`. Answers 200 with an `Answer` (the reply, or
 //! the problem to tell the client) and 400 to a body that is no such request.
 //! Takes upgrades with an `OpenSocket` in the header [`SOCKET_HEADER`]: answers 101, or 200 with
 //! an `Answer` that holds the problem.
@@ -249,6 +250,10 @@ impl Core {
                 &effects.unseen,
                 SystemClock.now(),
             );
+        }
+        // After what is broadcast: one who is removed is shown that as the last.
+        for eviction in &effects.evicted {
+            self.attached.evict(eviction);
         }
         self.signal(effects.signals);
         if effects.deliver {

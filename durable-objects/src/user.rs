@@ -7,7 +7,9 @@
 //! Takes, as `POST` with a `UserRequest` in JSON: `sign_in`, `refresh`, `sign_out`,
 //! `check_device`, `list_devices`, `revoke_device`, `get_profile`, `update_profile`,
 //! `view_profile`, `list_conversations`, `deliver`, `signal`, `mark_read`, `mark_delivered`,
-//! `watch_presence`, `unwatch_presence`, `presence_changed`, `hide_message`. Answers 200 with an
+//! `watch_presence`, `unwatch_presence`, `presence_changed`, `hide_message`,
+//! `update_settings`, `forget_conversation`, `block`, `list_blocks`, `blocked_by`, `admit_to`,
+//! `suspend`. Answers 200 with an
 //! `Answer` (the reply, or the problem to tell the client) and 400 to a body that is no such
 //! request.
 //! Takes upgrades with an `OpenSession` in the header [`SOCKET_HEADER`]: answers 101, or 200 with

@@ -10,9 +10,10 @@ use http::Request;
 use http::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use parlance_shared::ids::{DeviceId, UserId};
 use parlance_shared::protocol::frame::SUBPROTOCOL;
-use parlance_shared::protocol::problem::Problem;
+use parlance_shared::protocol::problem::{Code, Problem};
 use parlance_shared::time::Timestamp;
 
+use crate::config::AdminToken;
 use crate::query::Query;
 use crate::token::Keys;
 
@@ -79,6 +80,19 @@ pub fn caller<T>(
         expires_at: verified.expires_at,
         subprotocol: offers(request.headers(), SUBPROTOCOL),
     })
+}
+
+/// An admin asks: the request presents the deployment's admin token. Takes the same time whatever
+/// it presents.
+///
+/// # Errors
+/// `not_found` where the deployment has none, as for a path that is none; `unauthenticated`.
+pub fn admin<T>(token: Option<&AdminToken>, request: &Request<T>) -> Result<(), Problem> {
+    let token = token.ok_or_else(|| Problem::new(Code::NotFound, "There is no such path."))?;
+    match bearer(request.headers()) {
+        Some(presented) if token.is(presented) => Ok(()),
+        _ => Err(Problem::unauthenticated("This needs the admin token.")),
+    }
 }
 
 /// Whether the request asks for a WebSocket (RFC 6455, section 4.1).

@@ -10,6 +10,7 @@ use parlance_shared::conversation::call::{ConversationObject, OpenSocket};
 use parlance_shared::entropy::Entropy;
 use parlance_shared::ids::{ConversationId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::Call;
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
@@ -52,6 +53,9 @@ pub trait Backend {
         name: &LimiterName,
         call: C,
     ) -> Result<C::Reply, Problem>;
+
+    /// Asks the moderation object.
+    async fn moderation<C: Call<ModerationObject>>(&self, call: C) -> Result<C::Reply, Problem>;
 
     /// Counts a request by the platform's own counter, where it has one: whether it is within
     /// [`REQUESTS_PER_MINUTE`](parlance_shared::limits::REQUESTS_PER_MINUTE).

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use parlance_shared::account::call::AccountName;
 use parlance_shared::limiter::{Limit, LimiterName};
 use parlance_shared::protocol::auth::PhoneNumber;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::cors::Origins;
 use crate::token::{Keys, base64url};
@@ -16,6 +18,8 @@ use crate::verification::twilio::Twilio;
 
 /// Bytes of the key that hashes phone numbers, at least.
 const PHONE_HASH_KEY_BYTES: usize = 32;
+/// Characters of the admin token, at least.
+const ADMIN_TOKEN_CHARS: usize = 32;
 
 /// The configuration of a deployment.
 #[derive(Debug)]
@@ -32,6 +36,30 @@ pub struct Config {
     pub cors: Origins,
     /// What rate limits are multiplied by; 0 turns them off (`RATE_LIMIT_SCALE`).
     pub rate_limit_scale: f64,
+    /// What admins prove themselves with (`ADMIN_TOKEN`); without it there are none.
+    pub admin_token: Option<AdminToken>,
+}
+
+/// The token of admins: kept as its digest alone.
+pub struct AdminToken([u8; 32]);
+
+impl AdminToken {
+    fn new(token: &str) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Whether it is `presented`; takes the same time either way.
+    #[must_use]
+    pub fn is(&self, presented: &str) -> bool {
+        let presented: [u8; 32] = Sha256::digest(presented).into();
+        self.0.ct_eq(&presented).into()
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken(hidden)")
+    }
 }
 
 /// The key that hashes phone numbers, and addresses. It must never change: accounts are found by it.
@@ -175,6 +203,16 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             .ok()
     }
 
+    fn admin_token(&mut self) -> Option<AdminToken> {
+        let token = self.optional("ADMIN_TOKEN")?;
+        if token.len() < ADMIN_TOKEN_CHARS || token.contains(char::is_whitespace) {
+            let message = format!("must have at least {ADMIN_TOKEN_CHARS} characters, no spaces");
+            self.wrong("ADMIN_TOKEN", message);
+            return None;
+        }
+        Some(AdminToken::new(&token))
+    }
+
     fn cors(&mut self) -> Option<Origins> {
         let text = self.optional("CORS_ORIGINS").unwrap_or_default();
         self.check("CORS_ORIGINS", Origins::parse(&text))
@@ -208,6 +246,7 @@ impl Config {
         let code_provider = reader.code_provider(development);
         let cors = reader.cors();
         let rate_limit_scale = reader.rate_limit_scale();
+        let admin_token = reader.admin_token();
         match (keys, phone_hash_key, code_provider, cors, rate_limit_scale) {
             (
                 Some(keys),
@@ -222,6 +261,7 @@ impl Config {
                 code_provider,
                 cors,
                 rate_limit_scale,
+                admin_token,
             }),
             _ => Err(ConfigError(reader.errors)),
         }
@@ -311,6 +351,7 @@ mod tests {
             ),
             ("CODE_PROVIDER", "pigeon-post"),
             ("CORS_ORIGINS", "pages.example.org"),
+            ("ADMIN_TOKEN", "too-short-to-be-a-token"),
             ("RATE_LIMIT_SCALE", "-1.5e9"),
             ("RATE_LIMIT_SCALE", "infinity"),
             ("RATE_LIMIT_SCALE", "NaN"),

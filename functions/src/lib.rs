@@ -139,6 +139,13 @@ async fn run<B: Backend>(
                     limit::public(&exchange, *public).await?;
                     handlers::public(&exchange, *public).await.map(Reply::Http)
                 }
+                Endpoint::Admin(admin) => {
+                    limit::admin(&exchange).await?;
+                    authenticate::admin(config.admin_token.as_ref(), request)?;
+                    handlers::moderation::admin(&exchange, *admin)
+                        .await
+                        .map(Reply::Http)
+                }
                 Endpoint::Private(private) => {
                     if private.opens_socket() {
                         cors::check_socket_origin(&config.cors, request)?;
@@ -180,6 +187,10 @@ fn refuse(
             endpoint: Endpoint::Private(private),
             ..
         } => authenticate::presented(request, private.takes_token_in_query()).is_some(),
+        Resolved::Endpoint {
+            endpoint: Endpoint::Admin(_),
+            ..
+        } => authenticate::presented(request, false).is_some(),
         _ => false,
     };
     let challenge = if is_presented {

@@ -41,6 +41,14 @@ pub(crate) async fn public<B: Backend>(
     }
 }
 
+/// Counts a request to the admins' part, whether or not it is an admin's.
+pub(crate) async fn admin<B: Backend>(exchange: &Exchange<'_, B>) -> Result<(), Problem> {
+    match address(exchange, Limit::Requests) {
+        Some(name) => count(exchange, &name).await,
+        None => Ok(()),
+    }
+}
+
 /// Counts a request of a caller.
 pub(crate) async fn private<B: Backend>(
     exchange: &Exchange<'_, B>,

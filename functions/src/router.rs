@@ -14,6 +14,8 @@ pub enum Endpoint {
     Public(Public),
     /// Only a caller with a token may ask.
     Private(Private),
+    /// Only an admin may ask.
+    Admin(Admin),
 }
 
 /// What anyone may ask.
@@ -29,6 +31,21 @@ pub enum Public {
     Login,
     /// Renew a device's session.
     Refresh,
+}
+
+/// What an admin may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admin {
+    /// The reports of messages.
+    ListReports,
+    /// Resolve a report.
+    ResolveReport,
+    /// Suspend an account.
+    SuspendUser,
+    /// Let a suspended account be used again.
+    ReinstateUser,
+    /// What admins did.
+    ListAudit,
 }
 
 /// What a caller with a token may ask.
@@ -56,6 +73,24 @@ pub enum Private {
     GetConversation,
     /// Change its settings.
     UpdateConversation,
+    /// End a group, or take a conversation off one's list.
+    DeleteConversation,
+    /// Let others into a group.
+    AddMembers,
+    /// Give a member another role.
+    ChangeRole,
+    /// Remove a member, or leave.
+    RemoveMember,
+    /// What one has set for a conversation.
+    UpdateSettings,
+    /// Whom one has blocked.
+    ListBlocks,
+    /// Block a user.
+    Block,
+    /// Lift that.
+    Unblock,
+    /// Report a message.
+    Report,
     /// Its members.
     ListMembers,
     /// Its messages.
@@ -145,6 +180,14 @@ const fn public(method: Method, path: &'static str, endpoint: Public) -> Route {
     }
 }
 
+const fn admin(method: Method, path: &'static str, endpoint: Admin) -> Route {
+    Route {
+        path,
+        method,
+        endpoint: Endpoint::Admin(endpoint),
+    }
+}
+
 const fn private(method: Method, path: &'static str, endpoint: Private) -> Route {
     Route {
         path,
@@ -154,7 +197,7 @@ const fn private(method: Method, path: &'static str, endpoint: Private) -> Route
 }
 
 /// All routes.
-pub static ROUTES: [Route; 40] = [
+pub static ROUTES: [Route; 54] = [
     public(Method::GET, "/healthz", Public::Health),
     public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
     public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
@@ -300,6 +343,64 @@ pub static ROUTES: [Route; 40] = [
         "/api/v1/conversations/{conversation_id}/scheduled/{scheduled_id}",
         Private::CancelScheduled,
     ),
+    private(
+        Method::DELETE,
+        "/api/v1/conversations/{conversation_id}",
+        Private::DeleteConversation,
+    ),
+    private(
+        Method::POST,
+        "/api/v1/conversations/{conversation_id}/members",
+        Private::AddMembers,
+    ),
+    private(
+        Method::PATCH,
+        "/api/v1/conversations/{conversation_id}/members/{user_id}",
+        Private::ChangeRole,
+    ),
+    private(
+        Method::DELETE,
+        "/api/v1/conversations/{conversation_id}/members/{user_id}",
+        Private::RemoveMember,
+    ),
+    private(
+        Method::PUT,
+        "/api/v1/conversations/{conversation_id}/settings",
+        Private::UpdateSettings,
+    ),
+    private(Method::GET, "/api/v1/users/me/blocks", Private::ListBlocks),
+    private(
+        Method::PUT,
+        "/api/v1/users/me/blocks/{user_id}",
+        Private::Block,
+    ),
+    private(
+        Method::DELETE,
+        "/api/v1/users/me/blocks/{user_id}",
+        Private::Unblock,
+    ),
+    private(
+        Method::POST,
+        "/api/v1/conversations/{conversation_id}/messages/{message_id}/report",
+        Private::Report,
+    ),
+    admin(Method::GET, "/api/v1/admin/reports", Admin::ListReports),
+    admin(
+        Method::POST,
+        "/api/v1/admin/reports/{report_id}/resolve",
+        Admin::ResolveReport,
+    ),
+    admin(
+        Method::PUT,
+        "/api/v1/admin/users/{user_id}/suspension",
+        Admin::SuspendUser,
+    ),
+    admin(
+        Method::DELETE,
+        "/api/v1/admin/users/{user_id}/suspension",
+        Admin::ReinstateUser,
+    ),
+    admin(Method::GET, "/api/v1/admin/audit", Admin::ListAudit),
     private(Method::GET, "/api/v1/ws", Private::SessionSocket),
     private(Method::GET, "/api/v1/events", Private::StreamFrames),
     private(Method::GET, "/api/v1/sync", Private::PollFrames),

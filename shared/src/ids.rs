@@ -143,6 +143,10 @@ id_type!(
     ScheduledId
 );
 id_type!(
+    /// A report of a message to the moderators.
+    ReportId
+);
+id_type!(
     /// An uploaded medium.
     MediaId
 );

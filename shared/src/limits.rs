@@ -135,6 +135,15 @@ pub const SCHEDULED: u64 = 50;
 pub const EXPIRES_LEAST: Duration = Duration::from_secs(60 * 60);
 /// After how long messages disappear, where a conversation lets them: at most.
 pub const EXPIRES_MOST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Characters of why a message is reported or an account suspended, and of what came of it.
+pub const REASON_CHARS: usize = 1000;
+/// Users that a user can have blocked.
+pub const BLOCKS: u64 = 1000;
+/// Reports, or entries of the audit log, on a page: default and most.
+pub const ADMIN_PAGE: PageLimit = PageLimit {
+    default: 50,
+    most: 200,
+};
 /// Devices of a user; signing in on one more signs the longest unused one out.
 pub const DEVICES: usize = 32;
 

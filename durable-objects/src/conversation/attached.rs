@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::JsString;
-use parlance_shared::conversation::service::Unseen;
+use parlance_shared::conversation::service::{Eviction, Unseen};
 use parlance_shared::conversation::socket::{self, SocketSession};
 use parlance_shared::ids::{DeviceId, UserId};
 use parlance_shared::protocol::batch;
@@ -206,6 +206,15 @@ impl AttachedSockets {
                 }
                 let texts = texts.get_or_insert_with(|| packed(&written(frames)));
                 self.send(&socket, texts);
+            }
+        }
+    }
+
+    /// Closes the sockets of one who may no longer be attached.
+    pub fn evict(&self, eviction: &Eviction) {
+        for attached in self.snapshot() {
+            if attached.session.user_id == eviction.user_id {
+                self.dismiss(&attached.socket, eviction.code);
             }
         }
     }

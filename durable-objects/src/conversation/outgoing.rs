@@ -76,11 +76,16 @@ impl Core {
         let mut service = self.service()?;
         while deliveries.in_flight < WAVE {
             match service.next_delivery(&mut deliveries.round, now) {
-                Ok(Some(Delivery { user_id, news })) => match deliveries.write(&news) {
+                Ok(Some(Delivery {
+                    user_id,
+                    visible_from,
+                    news,
+                })) => match deliveries.write(&news) {
                     Ok(written) => {
                         deliveries.in_flight += 1;
                         let after = first(&news.events);
-                        spawn_local(Rc::clone(self).hand_over(user_id, after, written));
+                        let handing = Rc::clone(self);
+                        spawn_local(handing.hand_over(user_id, visible_from, after, written));
                     }
                     Err(error) => {
                         service.delivery_failed(user_id, now);
@@ -100,9 +105,17 @@ impl Core {
         Ok(())
     }
 
-    async fn hand_over(self: Rc<Self>, user_id: UserId, after: Seq, delivery: Rc<call::Delivery>) {
+    async fn hand_over(
+        self: Rc<Self>,
+        user_id: UserId,
+        visible_from: Seq,
+        after: Seq,
+        delivery: Rc<call::Delivery>,
+    ) {
         let attached = self.attached.devices_of(user_id, after, SystemClock.now());
-        let outcome = delivery.to(&self.env, user_id, &attached).await;
+        let outcome = delivery
+            .to(&self.env, user_id, visible_from, &attached)
+            .await;
         if let Ok(mut deliveries) = self.deliveries.try_borrow_mut() {
             deliveries.in_flight = deliveries.in_flight.saturating_sub(1);
         }

@@ -12,6 +12,7 @@ use parlance_shared::conversation::call::{
 use parlance_shared::entropy::Entropy;
 use parlance_shared::ids::{ConversationId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::Call;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::SqlError;
@@ -93,7 +94,8 @@ fn conversation_mode(request: &ConversationRequest) -> Mode {
         | Ask::GetMessage(_)
         | Ask::ListThread(_)
         | Ask::ListPins(_)
-        | Ask::ListScheduled(_) => Mode::Read,
+        | Ask::ListScheduled(_)
+        | Ask::CopyMessage(_) => Mode::Read,
         _ => Mode::Write,
     }
 }
@@ -105,7 +107,9 @@ fn user_mode(request: &UserRequest) -> Mode {
         | Ask::ListDevices(_)
         | Ask::GetProfile(_)
         | Ask::ViewProfile(_)
-        | Ask::ListConversations(_) => Mode::Read,
+        | Ask::ListConversations(_)
+        | Ask::ListBlocks(_)
+        | Ask::AdmitTo(_) => Mode::Read,
         _ => Mode::Write,
     }
 }
@@ -187,6 +191,19 @@ impl<H: Host> Backend for Embedded<H> {
             self.place
                 .turn(&sql, Mode::Write, 0, |turn| {
                     turn.ask_limiter(name, request.clone())
+                })
+                .await
+        };
+        self.outcome(outcome.await)
+    }
+
+    async fn moderation<C: Call<ModerationObject>>(&self, call: C) -> Result<C::Reply, Problem> {
+        let request = call.into();
+        let outcome = async {
+            let sql = self.connection().await?;
+            self.place
+                .turn(&sql, Mode::Write, 0, |turn| {
+                    turn.ask_moderation(request.clone())
                 })
                 .await
         };

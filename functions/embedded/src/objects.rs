@@ -3,6 +3,7 @@
 use parlance_shared::account::call::AccountObject;
 use parlance_shared::conversation::call::ConversationObject;
 use parlance_shared::limiter::LimiterObject;
+use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::ObjectClass;
 use parlance_shared::params;
 use parlance_shared::sql::{Sql, SqlError};
@@ -91,7 +92,14 @@ impl Kept for UserObject {
 }
 
 impl Kept for ConversationObject {
-    const EVIDENCE: &'static str = "SELECT 1 FROM conversation WHERE scope = ?";
+    // A block is written down before there is a conversation.
+    const EVIDENCE: &'static str = "SELECT 1 FROM (SELECT scope FROM conversation
+            UNION ALL SELECT scope FROM direct_block) WHERE scope = ?";
+}
+
+impl Kept for ModerationObject {
+    const EVIDENCE: &'static str = "SELECT 1 FROM (SELECT scope FROM report
+            UNION ALL SELECT scope FROM admin_act) WHERE scope = ?";
 }
 
 impl Kept for LimiterObject {

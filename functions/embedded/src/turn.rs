@@ -17,6 +17,8 @@ use parlance_shared::account::service::{AccountLimits, AccountService};
 use parlance_shared::conversation::call::ConversationRequest;
 use parlance_shared::ids::{ConversationId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject, LimiterRequest, LimiterService};
+use parlance_shared::moderation::call::{ModerationObject, ModerationRequest};
+use parlance_shared::moderation::service::ModerationService;
 use parlance_shared::protocol::frame::ServerFrame;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::SqlError;
@@ -202,6 +204,15 @@ impl<H: Host> Turn<'_, H> {
         object.keep_if_written(&self.sql)?;
         // Buckets that are full again are forgotten by maintenance, all at once.
         outcome.map(|(reply, _)| reply)
+    }
+
+    /// Asks the moderation.
+    pub fn ask_moderation(&mut self, request: ModerationRequest) -> Result<String, ServiceError> {
+        let mut object = Object::find::<ModerationObject>(&self.sql, &(), &mut self.last_scope)?;
+        let mut service = ModerationService::new(Rc::clone(&self.sql), object.scope);
+        let outcome = service.handle(request, self.now, self.place.host.entropy());
+        object.keep_if_written(&self.sql)?;
+        outcome
     }
 
     /// Works off what objects ask of one another.

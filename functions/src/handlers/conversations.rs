@@ -13,12 +13,12 @@ use parlance_shared::conversation::call::{
 use parlance_shared::ids::{ConversationId, UserId};
 use parlance_shared::limits;
 use parlance_shared::protocol::conversation::{
-    ConversationCreated, ConversationItem, ConversationPatch, ConversationType, ConversationView,
-    CreateConversation,
+    ConversationCreated, ConversationItem, ConversationType, ConversationView, CreateConversation,
 };
+use parlance_shared::protocol::group::ConversationPatch;
 use parlance_shared::protocol::input::Fields;
 use parlance_shared::protocol::problem::{Code, FieldError, Problem};
-use parlance_shared::user::call::{ListConversations, ViewProfile};
+use parlance_shared::user::call::{AdmitTo, ListConversations, ViewProfile};
 
 use super::{Handled, WAVE};
 use crate::answer;
@@ -131,20 +131,26 @@ pub(crate) async fn list_members<B: Backend>(
     answer::json(StatusCode::OK, &page)
 }
 
-/// A member that a body names, and where in `member_ids` it does so first.
+/// A user that a list of a body names, and where it does so first.
 #[derive(Debug, Clone, Copy)]
-struct Named {
+pub(super) struct Named {
     position: usize,
-    user_id: UserId,
+    pub user_id: UserId,
 }
 
 /// `POST /conversations`
 pub(crate) async fn create<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller) -> Handled {
     let body: CreateConversation = exchange.body()?;
     let creator = caller.user_id;
-    let members = others(&body.member_ids, creator);
+    let mut members = unique(&body.member_ids);
+    members.retain(|named| named.user_id != creator);
     check(&body, &members)?;
-    require_users(exchange, creator, &members).await?;
+    match body.kind {
+        ConversationType::Direct => require_users(exchange, creator, &members).await?,
+        ConversationType::Group => {
+            require_admission(exchange, creator, "member_ids", &members).await?;
+        }
+    }
     let (conversation_id, kind) = match (body.kind, members.as_slice()) {
         (ConversationType::Direct, [Named { user_id: peer, .. }]) => (
             ConversationId::direct(creator, *peer),
@@ -177,10 +183,10 @@ pub(crate) async fn create<B: Backend>(exchange: &Exchange<'_, B>, caller: Calle
     answer::json(status, &ConversationCreated { conversation_id })
 }
 
-/// The members that a body names beside the caller, each once.
-fn others(member_ids: &[UserId], caller: UserId) -> Vec<Named> {
-    let mut seen = HashSet::from([caller]);
-    member_ids
+/// The users that a list names, each once.
+pub(super) fn unique(user_ids: &[UserId]) -> Vec<Named> {
+    let mut seen = HashSet::new();
+    user_ids
         .iter()
         .enumerate()
         .filter(|(_, user_id)| seen.insert(**user_id))
@@ -222,38 +228,73 @@ fn check(body: &CreateConversation, members: &[Named]) -> Result<(), Problem> {
     fields.finish()
 }
 
-/// Checks that all members are users, in bounded waves.
+/// Checks that all are users, in bounded waves.
 async fn require_users<B: Backend>(
     exchange: &Exchange<'_, B>,
     viewer: UserId,
     members: &[Named],
 ) -> Result<(), Problem> {
+    require(members, "member_ids", async |user_id| {
+        let view = ViewProfile { viewer };
+        exchange.backend.user(user_id, view).await.map(|_| ())
+    })
+    .await
+}
+
+/// Checks that all are users who let `adder` add them, in bounded waves.
+pub(super) async fn require_admission<B: Backend>(
+    exchange: &Exchange<'_, B>,
+    adder: UserId,
+    field: &str,
+    members: &[Named],
+) -> Result<(), Problem> {
+    require(members, field, async |user_id| {
+        exchange.backend.user(user_id, AdmitTo { adder }).await
+    })
+    .await
+}
+
+/// Checks each, and says of all whom it is refused for in the list `field`: those who are no users
+/// before those who may not be added.
+async fn require(
+    members: &[Named],
+    field: &str,
+    check: impl AsyncFn(UserId) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let check = &check;
     let mut checks = stream::iter(members)
-        .map(|named| async move {
-            let view = ViewProfile { viewer };
-            (
-                named.position,
-                exchange.backend.user(named.user_id, view).await,
-            )
-        })
+        .map(|named| async move { (named.position, check(named.user_id).await) })
         .buffered(WAVE);
-    let mut errors = Vec::new();
+    let mut missing = Vec::new();
+    let mut forbidden = Vec::new();
     while let Some((position, checked)) = checks.next().await {
+        let error = |message: &str| FieldError {
+            field: format!("{field}[{position}]"),
+            message: message.to_owned(),
+        };
         match checked {
-            Ok(_) => {}
-            Err(problem) if problem.code == Code::NotFound => errors.push(FieldError {
-                field: format!("member_ids[{position}]"),
-                message: "is not a user".to_owned(),
-            }),
+            Ok(()) => {}
+            Err(problem) if problem.code == Code::NotFound => {
+                missing.push(error("is not a user"));
+            }
+            Err(problem) if problem.code == Code::Forbidden => {
+                forbidden.push(error("may not be added by you"));
+            }
             Err(problem) => return Err(problem),
         }
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Problem {
-            errors,
+    if !missing.is_empty() {
+        return Err(Problem {
+            errors: missing,
             ..Problem::not_found("user")
-        })
+        });
     }
+    if !forbidden.is_empty() {
+        let detail = "Some of these users may not be added by you.";
+        return Err(Problem {
+            errors: forbidden,
+            ..Problem::new(Code::Forbidden, detail)
+        });
+    }
+    Ok(())
 }

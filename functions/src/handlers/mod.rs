@@ -5,11 +5,14 @@
 
 pub mod acts;
 pub mod auth;
+pub mod blocks;
 pub mod conversations;
 pub mod events;
 pub mod forward;
+pub mod groups;
 pub mod health;
 pub mod messages;
+pub mod moderation;
 pub mod scheduled;
 pub mod sockets;
 pub mod sync;
@@ -71,6 +74,15 @@ pub(crate) async fn private<B: Backend>(
         Private::CreateConversation => conversations::create(exchange, caller).await,
         Private::GetConversation => conversations::get(exchange, caller).await,
         Private::UpdateConversation => conversations::update(exchange, caller).await,
+        Private::DeleteConversation => groups::delete(exchange, caller).await,
+        Private::AddMembers => groups::add_members(exchange, caller).await,
+        Private::ChangeRole => groups::change_role(exchange, caller).await,
+        Private::RemoveMember => groups::remove_member(exchange, caller).await,
+        Private::UpdateSettings => groups::update_settings(exchange, caller).await,
+        Private::ListBlocks => blocks::list(exchange, caller).await,
+        Private::Block => blocks::set(exchange, caller, true).await,
+        Private::Unblock => blocks::set(exchange, caller, false).await,
+        Private::Report => moderation::report(exchange, caller).await,
         Private::ListMembers => conversations::list_members(exchange, caller).await,
         Private::ListMessages => messages::list(exchange, caller).await,
         Private::SendMessage => messages::send(exchange, caller).await,

@@ -2,7 +2,7 @@
 
 use http::Method;
 use parlance_functions::body::Oversized;
-use parlance_functions::router::{Endpoint, Private, Public, ROUTES, Route};
+use parlance_functions::router::{Admin, Endpoint, Private, Public, ROUTES, Route};
 use serde_json::{Value, json};
 
 use crate::support::{Fake, ID, config, request};
@@ -28,6 +28,24 @@ fn with_ids(route: &Route, id: &str) -> String {
 fn takes_a_body(route: &Route) -> bool {
     route.method == Method::PATCH
         || route.method == Method::POST && route.endpoint != Endpoint::Private(Private::Logout)
+        || matches!(
+            route.endpoint,
+            Endpoint::Private(Private::UpdateSettings) | Endpoint::Admin(Admin::SuspendUser)
+        )
+}
+
+const ADMIN: &str = "an-admin-token-of-32-characters-or-more";
+
+fn with_admin() -> Fake {
+    Fake::idle().with(&[("ADMIN_TOKEN", ADMIN)])
+}
+
+/// The token that the route takes.
+fn token(fake: &Fake, route: &Route) -> String {
+    match route.endpoint {
+        Endpoint::Admin(_) => ADMIN.to_owned(),
+        _ => fake.token(),
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -98,11 +116,11 @@ async fn a_private_route_needs_a_token_that_holds() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_body_must_be_json_of_bounded_size() {
-    let fake = Fake::idle();
+    let fake = with_admin();
     for route in ROUTES.iter().filter(|route| takes_a_body(route)) {
         let (method, path) = (route.method.as_str(), path(route));
         let send = |content_type: Option<&'static str>, body: Vec<u8>| {
-            let mut request = request(method, &path, Some(&fake.token()), None);
+            let mut request = request(method, &path, Some(&token(&fake, route)), None);
             if let Some(content_type) = content_type {
                 let value = http::HeaderValue::from_static(content_type);
                 request.headers_mut().insert("content-type", value);
@@ -135,7 +153,7 @@ async fn a_body_must_be_json_of_bounded_size() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn an_id_in_a_path_must_be_a_canonical_uuid() {
-    let fake = Fake::idle();
+    let fake = with_admin();
     for route in ROUTES.iter().filter(|route| route.path.contains('{')) {
         let name = route.path.split(['{', '}']).nth(1).unwrap();
         for bad in [
@@ -145,8 +163,10 @@ async fn an_id_in_a_path_must_be_a_canonical_uuid() {
             "%2B14155550177",
             "..%2F",
         ] {
+            let path = with_ids(route, bad);
+            let token = token(&fake, route);
             let answer = fake
-                .ask(route.method.as_str(), &with_ids(route, bad), None)
+                .respond(request(route.method.as_str(), &path, Some(&token), None))
                 .await;
             assert_eq!(
                 answer.problem(400, "invalid_request"),

@@ -15,6 +15,7 @@ use parlance_shared::conversation::call::{ConversationObject, OpenSocket};
 use parlance_shared::entropy::{Entropy, SeededEntropy};
 use parlance_shared::ids::{ConversationId, DeviceId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
@@ -406,6 +407,11 @@ impl Backend for Fake {
         call: C,
     ) -> Result<C::Reply, Problem> {
         self.answer::<LimiterObject, C>(name.as_str().to_owned(), call)
+            .await
+    }
+
+    async fn moderation<C: Call<ModerationObject>>(&self, call: C) -> Result<C::Reply, Problem> {
+        self.answer::<ModerationObject, C>(ModerationObject::object_name(&()), call)
             .await
     }
 

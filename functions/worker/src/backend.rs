@@ -12,6 +12,7 @@ use parlance_shared::conversation::call::{ConversationObject, OpenSocket, SOCKET
 use parlance_shared::entropy::Entropy;
 use parlance_shared::ids::{ConversationId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Timestamp;
@@ -122,6 +123,10 @@ impl Backend for Objects {
         call: C,
     ) -> Result<C::Reply, Problem> {
         self.call::<LimiterObject, C>(name, call).await
+    }
+
+    async fn moderation<C: Call<ModerationObject>>(&self, call: C) -> Result<C::Reply, Problem> {
+        self.call::<ModerationObject, C>(&(), call).await
     }
 
     async fn count_request(&self, name: &LimiterName) -> Option<bool> {

@@ -10,7 +10,7 @@
 
 use super::act_store::{Reacted, Target};
 use super::call::{ActOn, Acted};
-use super::policy::Member;
+use super::policy::{self, Action, Member, Standing};
 use super::service::{ConversationService, Effects, Unseen};
 use super::store::{Store, Viewer};
 use super::timers::Due;
@@ -20,7 +20,6 @@ use crate::protocol::act::Act;
 use crate::protocol::change::{
     MessageChange, MessageDeleted, MessageEdited, PinChanged, ReactionChanged,
 };
-use crate::protocol::conversation::{ConversationType, Role};
 use crate::protocol::event::Event;
 use crate::protocol::input::Fields;
 use crate::protocol::message::{ContentType, check_content};
@@ -34,7 +33,7 @@ mod polls;
 /// What an act is about.
 struct Scene {
     conversation_id: ConversationId,
-    kind: ConversationType,
+    standing: Standing,
     member: Member,
     target: Target,
     /// The event that the act would be.
@@ -59,10 +58,10 @@ impl<S: Sql> ConversationService<S> {
     /// see; `conflict` for one that was deleted or has expired, and over a limit; `forbidden`
     /// where someone else may, or might have earlier; `invalid_request`.
     pub fn act(&mut self, call: ActOn, now: Timestamp) -> Result<(Acted, Effects), ServiceError> {
-        let (state, member) = self.as_member(call.actor)?;
+        let (state, member) = self.allowed(call.actor, action_of(&call.act))?;
         call.act.validate()?;
         let conversation_id = state.meta.conversation_id;
-        let kind = state.meta.kind;
+        let standing = state.standing(&member);
         let seq = state.head.next();
         let at = now.max(state.last_at);
         let strangers = match &call.act {
@@ -84,7 +83,7 @@ impl<S: Sql> ConversationService<S> {
             .ok_or_else(|| Problem::not_found("message"))?;
         let scene = Scene {
             conversation_id,
-            kind,
+            standing,
             member,
             target,
             seq,
@@ -171,7 +170,7 @@ impl Scene {
     }
 
     fn is_admin(&self) -> bool {
-        self.kind == ConversationType::Group && self.member.role != Role::Member
+        policy::allows(Action::DeleteAny, self.standing)
     }
 
     /// The message must be there with what it says.
@@ -357,6 +356,18 @@ impl Scene {
             change,
             Box::new(move |store| store.save_pin(target.seq, self.seq, !remove)),
         ))
+    }
+}
+
+/// What the table of [`policy`] calls it, where the message is one's own.
+const fn action_of(act: &Act) -> Action {
+    match act {
+        Act::Edit { .. } => Action::EditOwn,
+        Act::Delete => Action::DeleteOwn,
+        Act::React { .. } => Action::React,
+        Act::Pin { .. } => Action::Pin,
+        Act::Vote { .. } => Action::Vote,
+        Act::ClosePoll => Action::ClosePoll,
     }
 }
 

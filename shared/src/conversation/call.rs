@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ConversationId, DeviceId, MessageId, ScheduledId, UserId};
 use crate::object::{Answer, ObjectClass, requests};
 use crate::protocol::act::{Act, PinList, Scheduled, ScheduledList, ThreadPage};
-use crate::protocol::conversation::{ConversationPatch, ConversationView, LastMessage, MemberPage};
+use crate::protocol::conversation::{ConversationView, LastMessage, MemberPage, MemberView, Role};
 use crate::protocol::event::{Event, EventPage};
 use crate::protocol::frame::ServerFrame;
+use crate::protocol::group::{ConversationPatch, MembersAdded};
 use crate::protocol::message::{
     ForwardedFrom, Message, MessageAck, MessageInfo, MessagePage, NewMessage,
 };
+use crate::protocol::moderation::ReportedMessage;
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
 
@@ -53,7 +55,7 @@ requests! {
         GetMessageInfo => MessageInfo,
         /// Someone is writing, or has stopped.
         SignalTyping => (),
-        /// Change its settings.
+        /// Change how it is called and looks, or how long it keeps messages.
         UpdateConversation => ConversationView,
         /// Do something with a message.
         ActOn => Acted,
@@ -71,6 +73,20 @@ requests! {
         ListScheduled => ScheduledList,
         /// Do not send it after all.
         CancelScheduled => (),
+        /// Let others in.
+        AddMembers => MembersAdded,
+        /// Give a member another role.
+        ChangeRole => MemberView,
+        /// Remove a member, or leave.
+        RemoveMember => (),
+        /// End the group.
+        Delete => (),
+        /// One of the two has blocked the other, or no longer does.
+        SetBlock => (),
+        /// A member's account is suspended, or no longer.
+        SetSuspended => (),
+        /// A message's copy for moderators.
+        CopyMessage => ReportedMessage,
     }
 }
 
@@ -231,15 +247,6 @@ pub struct SignalTyping {
     pub started: bool,
 }
 
-/// Changes the conversation's settings, and describes it as it then is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpdateConversation {
-    /// Who.
-    pub actor: UserId,
-    /// What; validated by the service.
-    pub patch: ConversationPatch,
-}
-
 /// Does something with a message, so that everyone sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActOn {
@@ -358,6 +365,81 @@ pub struct CancelScheduled {
     pub actor: UserId,
     /// Which.
     pub scheduled_id: ScheduledId,
+}
+
+/// Changes how the conversation is called and looks, or how long it keeps messages. What is so
+/// already makes no event. Answers how it then is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateConversation {
+    /// Who.
+    pub actor: UserId,
+    /// What; validated by the service.
+    pub patch: ConversationPatch,
+}
+
+/// Lets others in. They are known to exist, and to let the actor do so. Those who are members
+/// already are left as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddMembers {
+    /// Who.
+    pub actor: UserId,
+    /// Whom.
+    pub user_ids: Vec<UserId>,
+}
+
+/// Gives a member another role; to make another the owner is to hand the group over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRole {
+    /// Who.
+    pub actor: UserId,
+    /// Whose.
+    pub user_id: UserId,
+    /// Which.
+    pub role: Role,
+}
+
+/// Removes a member; oneself: leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveMember {
+    /// Who.
+    pub actor: UserId,
+    /// Whom.
+    pub user_id: UserId,
+}
+
+/// Ends the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Who.
+    pub actor: UserId,
+}
+
+/// Notes, in the direct conversation of two, that one of them has blocked the other, or no longer
+/// does. Asked by the user object of that one, which is known to be one of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetBlock {
+    /// Who has blocked the other.
+    pub blocker: UserId,
+    /// Whether it has.
+    pub is_blocked: bool,
+}
+
+/// Notes whether a member's account is suspended. Asked by its user object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetSuspended {
+    /// Whose.
+    pub user_id: UserId,
+    /// Whether it is.
+    pub is_suspended: bool,
+}
+
+/// A copy of a message for moderators, as a member reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyMessage {
+    /// Who reports it.
+    pub actor: UserId,
+    /// Which.
+    pub message_id: MessageId,
 }
 
 /// Opens a socket. Travels in the header [`SOCKET_HEADER`] of an upgrade request, as JSON; the

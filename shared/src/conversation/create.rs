@@ -62,6 +62,7 @@ impl<S: Sql> ConversationService<S> {
             role,
             joined_at: now,
             visible_from: Seq::new(1),
+            is_suspended: false,
         };
         let creator_role = if is_group { Role::Owner } else { Role::Member };
         let mut members = BTreeMap::from([(call.creator, member(call.creator, creator_role))]);
@@ -83,6 +84,7 @@ impl<S: Sql> ConversationService<S> {
         });
         let store = self.store();
         store.install()?;
+        let blockers = store.blockers()?.into_iter().collect();
         transact(&self.sql, || {
             store.insert_meta(&meta)?;
             for member in members.values() {
@@ -112,6 +114,9 @@ impl<S: Sql> ConversationService<S> {
             recent: Recent::after(head),
             expires_after: None,
             timer_at: None,
+            former: BTreeMap::new(),
+            blockers,
+            has_ended: false,
         });
         let effects = Effects {
             broadcast: first.map(Event::MemberAdded).into_iter().collect(),

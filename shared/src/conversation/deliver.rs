@@ -49,6 +49,8 @@ impl News {
 pub struct Delivery {
     /// To whom.
     pub user_id: UserId,
+    /// The first event that it may have as the member that it is now.
+    pub visible_from: Seq,
     /// What.
     pub news: Rc<News>,
 }
@@ -59,6 +61,7 @@ impl Delivery {
     pub fn call(&self, attached_devices: Vec<DeviceId>) -> Deliver {
         Deliver {
             user_id: self.user_id,
+            visible_from: self.visible_from,
             conversation: self.news.conversation.clone(),
             events: self.news.events.clone(),
             attached_devices,
@@ -116,8 +119,9 @@ impl<S: Sql> ConversationService<S> {
             return Ok(None);
         };
         match self.read_news(due, round) {
-            Ok(news) => Ok(news.map(|news| Delivery {
+            Ok(news) => Ok(news.map(|(visible_from, news)| Delivery {
                 user_id: due.user_id,
+                visible_from,
                 news,
             })),
             Err(failure) => {
@@ -127,23 +131,26 @@ impl<S: Sql> ConversationService<S> {
         }
     }
 
-    fn read_news(&self, due: Due, round: &mut Round) -> Result<Option<Rc<News>>, SqlError> {
+    fn read_news(&self, due: Due, round: &mut Round) -> Result<Option<(Seq, Rc<News>)>, SqlError> {
         let Some(state) = &self.state else {
             return Ok(None);
         };
-        let visible_from = state
-            .members
-            .get(&due.user_id)
-            .map_or(Seq::new(1), |member| member.visible_from);
+        let (visible_from, head) = match (
+            state.members.get(&due.user_id),
+            state.former.get(&due.user_id),
+        ) {
+            (Some(member), _) => (member.visible_from, state.head),
+            (None, Some(former)) => (former.visible_from, former.end.min(state.head)),
+            (None, None) => return Ok(None),
+        };
         let before_first = Seq::new(visible_from.get().saturating_sub(1));
         let after = due.after.unwrap_or(before_first).max(before_first);
-        let head = state.head;
         if let Some(read) = &round.last
             && (read.after, read.head) == (after, head)
             && read.is_seen_alike(visible_from)
             && !read.news.is_by(due.user_id)
         {
-            return Ok(Some(Rc::clone(&read.news)));
+            return Ok(Some((visible_from, Rc::clone(&read.news))));
         }
         let conversation = summary(state);
         let events = self.store().events_after(
@@ -160,6 +167,7 @@ impl<S: Sql> ConversationService<S> {
             conversation,
             events: events
                 .into_iter()
+                .take_while(|event| event.seq() <= head)
                 .map(|event| event.seen_by(due.user_id))
                 .collect(),
         });
@@ -172,7 +180,7 @@ impl<S: Sql> ConversationService<S> {
                 news: Rc::clone(&news),
             });
         }
-        Ok(Some(news))
+        Ok(Some((visible_from, news)))
     }
 
     /// The member's user object has answered a delivery: what it has, how far its user has come,
@@ -206,7 +214,8 @@ impl<S: Sql> ConversationService<S> {
     /// The member's user object says that there is no such user: there is no one to deliver to.
     pub fn undeliverable(&mut self, user_id: UserId, now: Timestamp) {
         if let Some(state) = &mut self.state {
-            state.lanes.taken(user_id, state.head, now);
+            let head = state.head;
+            state.lanes.taken(user_id, head, now);
         }
     }
 
@@ -252,7 +261,9 @@ impl<S: Sql> ConversationService<S> {
             || progress.lagging != state.saved.lagging
             || waits_for_timer && progress.delivered != state.saved.delivered;
         let places = state.positions.unwritten();
-        if has_progress || !places.is_empty() {
+        let ended = state.lanes.ended();
+        let has_ended = state.has_ended;
+        if has_progress || !places.is_empty() || !ended.is_empty() {
             let store = self.store();
             transact(&self.sql, || {
                 if has_progress {
@@ -261,14 +272,29 @@ impl<S: Sql> ConversationService<S> {
                 for (user_id, place) in &places {
                     store.save_place(user_id, place)?;
                 }
+                for user_id in &ended {
+                    store.forget_former(user_id)?;
+                }
                 Ok::<_, SqlError>(())
             })?;
             if let Some(state) = &mut self.state {
                 state.positions.written();
+                state.lanes.forget_ended(&ended);
+                for user_id in &ended {
+                    state.former.remove(user_id);
+                }
                 if has_progress {
                     state.saved = progress;
                 }
             }
+        }
+        if dry && has_ended {
+            let is_gone = self.erase()?;
+            self.alarm_at = (!is_gone).then(|| now + RECOVERY_DELAY);
+            return Ok(Effects {
+                alarm: self.alarm_at,
+                ..Effects::default()
+            });
         }
         let next = (!dry).then(|| {
             let next = self.next_delivery_at().unwrap_or(now);

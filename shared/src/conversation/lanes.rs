@@ -7,6 +7,8 @@
 //! What always holds:
 //! - A member is given events in order and without gaps: what is due begins after what was taken.
 //! - Nothing is taken until the user object has said so.
+//! - One who is no longer a member is given everything up to the event that says so, and nothing
+//!   after it; then its lane is gone.
 //! - Positions here are memory. What survives is one number for all members, a row for each that
 //!   lags, and the alarm: as long as an alarm is set, something may be left to deliver; when
 //!   there is none, everything up to the head has been taken (see `service::on_alarm`).
@@ -41,9 +43,27 @@ struct Lane {
     failures: u32,
     /// When the member's devices last showed that they are there.
     heard_at: Option<Timestamp>,
+    /// The last event for one who is no longer a member.
+    end: Option<Seq>,
 }
 
 impl Lane {
+    const fn new(taken: Option<Seq>) -> Self {
+        Self {
+            taken,
+            state: LaneState::Dry,
+            rests_until: Timestamp::from_millis(0),
+            failures: 0,
+            heard_at: None,
+            end: None,
+        }
+    }
+
+    /// The last event that the lane is to bring, where the newest is `head`.
+    fn last(&self, head: Seq) -> Seq {
+        self.end.map_or(head, |end| end.min(head))
+    }
+
     fn listens(&self, now: Timestamp) -> bool {
         self.heard_at.is_some_and(|at| now.since(at) < LISTENS)
     }
@@ -80,6 +100,8 @@ pub struct Lanes {
     /// Deliveries given out, to keep the share of the others.
     given: u32,
     waiting: BTreeSet<(Timestamp, UserId)>,
+    /// Former members who have taken their last event: they have no lane any more.
+    ended: BTreeSet<UserId>,
     head: Seq,
 }
 
@@ -92,17 +114,49 @@ impl Lanes {
             ..Self::default()
         };
         for (user_id, taken) in members {
-            let lane = Lane {
-                taken,
-                state: LaneState::Dry,
-                rests_until: Timestamp::from_millis(0),
-                failures: 0,
-                heard_at: None,
-            };
-            lanes.lanes.insert(user_id, lane);
+            lanes.lanes.insert(user_id, Lane::new(taken));
         }
         lanes.queue_all(Timestamp::from_millis(0));
         lanes
+    }
+
+    /// One has come in. What a former membership left to deliver is no longer.
+    pub fn add(&mut self, user_id: UserId) {
+        let lane = self.lanes.entry(user_id).or_insert(Lane::new(None));
+        lane.end = None;
+        self.ended.remove(&user_id);
+    }
+
+    /// One is no longer a member: `end` is the last event that it gets.
+    pub fn end(&mut self, user_id: UserId, end: Seq) {
+        if let Some(lane) = self.lanes.get_mut(&user_id) {
+            lane.end = Some(end);
+        }
+    }
+
+    /// One who was no longer a member when memory was made, and has taken up to `taken`.
+    pub fn add_former(&mut self, user_id: UserId, taken: Option<Seq>, end: Seq) {
+        if taken.is_some_and(|taken| taken >= end) {
+            self.ended.insert(user_id);
+            return;
+        }
+        let mut lane = Lane::new(taken);
+        lane.end = Some(end);
+        self.lanes.insert(user_id, lane);
+        self.enqueue(user_id, Timestamp::from_millis(0));
+    }
+
+    /// Those who have taken their last event.
+    #[must_use]
+    pub fn ended(&self) -> Vec<UserId> {
+        self.ended.iter().copied().collect()
+    }
+
+    /// Those are forgotten.
+    pub fn forget_ended(&mut self, forgotten: &[UserId]) {
+        for user_id in forgotten {
+            self.ended.remove(user_id);
+        }
     }
 
     /// A new event is the head: every lane has something to deliver.
@@ -114,7 +168,8 @@ impl Lanes {
     fn queue_all(&mut self, now: Timestamp) {
         let mut due = Vec::new();
         for (user_id, lane) in &mut self.lanes {
-            let behind = lane.taken.is_none_or(|taken| taken < self.head);
+            let last = lane.last(self.head);
+            let behind = lane.taken.is_none_or(|taken| taken < last);
             if lane.state != LaneState::Dry || !behind {
                 continue;
             }
@@ -194,14 +249,17 @@ impl Lanes {
     /// The member's user object has everything up to `taken`. It may be further back than was
     /// thought: then the lane goes back with it.
     pub fn taken(&mut self, user_id: UserId, taken: Seq, now: Timestamp) {
-        let head = self.head;
         if let Some(lane) = self.lanes.get_mut(&user_id) {
+            let head = lane.last(self.head);
             let moved = lane.taken != Some(taken);
             lane.taken = Some(taken.min(head));
             // A user object that takes nothing of what it is given is not asked in a rush.
             let pause = if moved { PACE } else { FIRST_RETRY };
             lane.rests_until = now + pause;
-            if taken >= head {
+            if taken >= head && lane.end.is_some() {
+                self.lanes.remove(&user_id);
+                self.ended.insert(user_id);
+            } else if taken >= head {
                 lane.state = LaneState::Dry;
                 lane.failures = 0;
             } else {

@@ -9,6 +9,10 @@ pub mod call;
 mod change_rows;
 mod create;
 pub mod deliver;
+mod ending;
+mod group;
+mod group_rows;
+mod group_store;
 mod hidden;
 mod history;
 pub mod lanes;
@@ -28,7 +32,6 @@ pub mod store;
 mod threads;
 mod timers;
 mod typing;
-mod update;
 
 #[cfg(test)]
 mod tests;

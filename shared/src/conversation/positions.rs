@@ -105,6 +105,12 @@ impl Positions {
         self.unwritten.insert(user_id);
     }
 
+    /// One who is no longer a member has come nowhere.
+    pub fn forget(&mut self, user_id: UserId) {
+        self.places.remove(&user_id);
+        self.unwritten.remove(&user_id);
+    }
+
     /// What is yet to be written.
     #[must_use]
     pub fn unwritten(&self) -> Vec<(UserId, Place)> {

@@ -138,7 +138,8 @@ fn receipts<S: Sql>(
     after: &Place,
 ) -> Result<Vec<MemberSignal>, SqlError> {
     let mut signals = Vec::new();
-    if !state.is_small() {
+    // One who has blocked the other shows it nothing, and is shown nothing.
+    if !state.is_small() || !state.blockers.is_empty() {
         return Ok(signals);
     }
     // A member has neither got nor read what came before it did.

@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::change_rows;
+use super::{change_rows, group_rows};
 use crate::ids::{ConversationId, MediaId, MessageId, UserId};
 use crate::protocol::conversation::{ConversationType, Role};
-use crate::protocol::event::{ConversationChanged, Event, MemberAdded};
+use crate::protocol::event::{Event, MemberAdded};
 use crate::protocol::message::{ContentType, ForwardedFrom, Message};
 use crate::protocol::seq::Seq;
 use crate::sql::{FromValue, Param, Row, SqlError, Value};
@@ -48,8 +48,6 @@ pub struct MembersBody {
 
 pub(super) const KIND_MESSAGE: i64 = 0;
 pub(super) const KIND_MEMBER_ADDED: i64 = 1;
-/// Its body is the patch (`protocol::conversation::ConversationPatch`).
-pub(super) const KIND_CONVERSATION_CHANGED: i64 = 26;
 
 pub(super) fn to_json(body: &impl Serialize) -> Result<String, SqlError> {
     serde_json::to_string(body).map_err(|error| SqlError::Engine(error.to_string()))
@@ -139,13 +137,9 @@ pub(super) fn read_event(
                 created_at,
             })
         }
-        KIND_CONVERSATION_CHANGED => Event::ConversationChanged(ConversationChanged {
-            conversation_id,
-            seq,
-            now: from_json(&body)?,
-            changed_by: sender_id,
-            created_at,
-        }),
+        kind if group_rows::is_kind(kind) => {
+            Event::Group(group_rows::read(conversation_id, kind, row, &body)?)
+        }
         kind => {
             let change = change_rows::read(conversation_id, kind, row, &body)?;
             let target: Seq = row.get(9)?;

@@ -10,7 +10,7 @@ use crate::sql::migrations::Migration;
 pub const COMPONENT: &str = "conversation";
 
 /// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS, ACTS];
+pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS, ACTS, GROUPS];
 
 /// How far each member has come, written behind (see `positions`). A time is of when the
 /// conversation learned of the position beside it.
@@ -113,6 +113,31 @@ const ACTS: Migration = Migration {
         ) WITHOUT ROWID",
         "CREATE UNIQUE INDEX scheduled_message_name
             ON scheduled_message (scope, sender_id, client_msg_id)",
+    ],
+};
+
+/// Members who come and go, and what keeps them out.
+const GROUPS: Migration = Migration {
+    version: 5,
+    statements: &[
+        // ended_at: since when it is no more; what is left of it is being erased.
+        "ALTER TABLE conversation ADD COLUMN ended_at INTEGER",
+        "ALTER TABLE member ADD COLUMN suspended INTEGER NOT NULL DEFAULT 0",
+        // One who is no longer a member, until it has been given its last event, end_seq.
+        "CREATE TABLE former_member (
+            scope INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            visible_from INTEGER NOT NULL,
+            end_seq INTEGER NOT NULL,
+            PRIMARY KEY (scope, user_id)
+        ) WITHOUT ROWID",
+        // Who of the two of a direct conversation has blocked the other; also where they have
+        // none yet.
+        "CREATE TABLE direct_block (
+            scope INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            PRIMARY KEY (scope, user_id)
+        ) WITHOUT ROWID",
     ],
 };
 

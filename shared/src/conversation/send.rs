@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::call::SendMany;
-use super::policy::Member;
+use super::policy::{Action, Member};
 use super::service::{ConversationService, Effects};
 use super::store::{MessageBody, Meta, NewEvent, NewEventKind};
 use super::timers::Due;
@@ -167,7 +167,7 @@ impl<S: Sql> ConversationService<S> {
         actor: UserId,
         message: &NewMessage,
     ) -> Result<Option<Seq>, ServiceError> {
-        let (state, member) = self.as_member(actor)?;
+        let (state, member) = self.allowed(actor, Action::SendMessage)?;
         message.validate()?;
         check_against(&state.meta, &state.members, message)?;
         let store = self.store();

@@ -17,9 +17,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::call::ConversationRequest;
+use super::group_store::Former;
 use super::lanes::{Lanes, Progress};
 use super::outbox::Outbox;
-use super::policy::{Member, require_member};
+use super::policy::{self, Action, Member, Standing, require_member};
 use super::positions::Positions;
 use super::receipts::Recent;
 use super::store::{Meta, Store};
@@ -28,7 +29,7 @@ use crate::entropy::Entropy;
 use crate::frame_rate::DeviceRates;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
 use crate::protocol::event::Event;
-use crate::protocol::frame::ServerFrame;
+use crate::protocol::frame::{CloseCode, ServerFrame};
 use crate::protocol::problem::{Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError};
@@ -56,6 +57,8 @@ pub struct Effects {
     pub marks: bool,
     /// Messages that devices have deleted for their users on sockets here.
     pub hides: Vec<HideWish>,
+    /// Members whose sockets here are to be closed, after what is broadcast.
+    pub evicted: Vec<Eviction>,
     /// A failure of storage, for the log; whom it concerns has been told `internal`.
     pub failure: Option<SqlError>,
 }
@@ -71,6 +74,7 @@ impl Effects {
         self.signals.extend(more.signals);
         self.marks |= more.marks;
         self.hides.extend(more.hides);
+        self.evicted.extend(more.evicted);
         self.failure = self.failure.take().or(more.failure);
     }
 }
@@ -118,6 +122,15 @@ pub struct HideWish {
     pub client_msg_id: Option<ClientMessageId>,
 }
 
+/// One who may no longer be attached here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Eviction {
+    /// Who.
+    pub user_id: UserId,
+    /// Why.
+    pub code: CloseCode,
+}
+
 /// A frame for one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberSignal {
@@ -147,9 +160,24 @@ pub(super) struct State {
     pub expires_after: Option<u32>,
     /// When something is to be done next (see `timers`).
     pub timer_at: Option<Timestamp>,
+    /// Those who are yet to be given their last event.
+    pub former: BTreeMap<UserId, Former>,
+    /// Who of a direct conversation's two has blocked the other.
+    pub blockers: BTreeSet<UserId>,
+    /// Whether it is no more, and is to be erased.
+    pub has_ended: bool,
 }
 
 impl State {
+    /// What a member is here.
+    pub(super) fn standing(&self, member: &Member) -> Standing {
+        Standing {
+            kind: self.meta.kind,
+            role: member.role,
+            is_blocked: self.blockers.iter().any(|id| *id != member.user_id),
+        }
+    }
+
     /// A timer was stored.
     pub(super) fn add_timer(&mut self, due_at: Option<Timestamp>) {
         self.timer_at = self.timer_at.into_iter().chain(due_at).min();
@@ -237,6 +265,7 @@ impl<S: Sql> ConversationService<S> {
         let mut taken: BTreeMap<UserId, Option<Seq>> =
             members.keys().map(|id| (*id, delivered)).collect();
         let lagging = store.lanes()?;
+        let former: BTreeMap<_, _> = store.former_members()?.into_iter().collect();
         if self.alarm_at.is_some() {
             taken.extend(
                 lagging
@@ -247,8 +276,18 @@ impl<S: Sql> ConversationService<S> {
         } else {
             taken.values_mut().for_each(|seq| *seq = Some(head));
         }
+        let mut lanes = Lanes::new(head, taken);
+        for (user_id, former) in &former {
+            let lags = lagging.iter().find(|(id, _)| id == user_id);
+            let taken = match lags {
+                _ if self.alarm_at.is_none() => Some(former.end),
+                Some((_, taken)) => *taken,
+                None => delivered,
+            };
+            lanes.add_former(*user_id, taken, former.end);
+        }
         Ok(Some(State {
-            lanes: Lanes::new(head, taken),
+            lanes,
             meta,
             members,
             head,
@@ -258,7 +297,21 @@ impl<S: Sql> ConversationService<S> {
             recent: Recent::after(head),
             expires_after,
             timer_at,
+            former,
+            blockers: store.blockers()?.into_iter().collect(),
+            has_ended: store.has_ended()?,
         }))
+    }
+
+    /// The conversation and the membership of a caller who may do this.
+    pub(super) fn allowed(
+        &mut self,
+        actor: UserId,
+        action: Action,
+    ) -> Result<(&mut State, Member), ServiceError> {
+        let (state, member) = self.as_member(actor)?;
+        policy::require(action, state.standing(&member))?;
+        Ok((state, member))
     }
 
     /// The conversation and the caller's membership.
@@ -330,6 +383,31 @@ impl<S: Sql> ConversationService<S> {
                 self.cancel_scheduled(call)?;
                 Ok((json(&())?, quiet))
             }
+            ConversationRequest::AddMembers(call) => {
+                let (reply, effects) = self.add_members(&call, now)?;
+                Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::ChangeRole(call) => {
+                let (reply, effects) = self.change_role(call, now)?;
+                Ok((json(&reply)?, effects))
+            }
+            ConversationRequest::RemoveMember(call) => {
+                let effects = self.remove_member(call, now)?;
+                Ok((json(&())?, effects))
+            }
+            ConversationRequest::Delete(call) => {
+                let effects = self.delete(call, now)?;
+                Ok((json(&())?, effects))
+            }
+            ConversationRequest::SetBlock(call) => {
+                self.set_block(call)?;
+                Ok((json(&())?, quiet))
+            }
+            ConversationRequest::SetSuspended(call) => {
+                let effects = self.set_suspended(call)?;
+                Ok((json(&())?, effects))
+            }
+            ConversationRequest::CopyMessage(call) => Ok((json(&self.copy_message(call)?)?, quiet)),
             ConversationRequest::ListMessages(call) => {
                 Ok((json(&self.list_messages(&call)?)?, quiet))
             }

@@ -1,17 +1,18 @@
 //! The statements of a conversation. Nothing here decides anything.
 
+use super::group_rows;
 use super::policy::Member;
 use super::positions::{Place, Reached};
 use super::rows::{
-    KIND_CONVERSATION_CHANGED, KIND_MEMBER_ADDED, KIND_MESSAGE, event_columns, event_tables,
-    read_event, to_json,
+    KIND_MEMBER_ADDED, KIND_MESSAGE, event_columns, event_tables, read_event, to_json,
 };
 pub use super::rows::{MembersBody, MessageBody};
 use super::schema;
 use crate::ids::{ClientMessageId, ConversationId, MessageId, UserId};
 use crate::params;
-use crate::protocol::conversation::{ConversationPatch, ConversationType};
+use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
+use crate::protocol::group::GroupChange;
 use crate::protocol::seq::Seq;
 use crate::sql::{Row, Rows, Sql, SqlError, migrations};
 use crate::time::Timestamp;
@@ -68,8 +69,8 @@ pub enum NewEventKind<'a> {
     },
     /// Members came in.
     MemberAdded(MembersBody),
-    /// A setting was changed.
-    ConversationChanged(ConversationPatch),
+    /// The conversation itself was changed.
+    Group(&'a GroupChange),
 }
 
 /// Who looks at events.
@@ -163,7 +164,7 @@ impl<'a, S: Sql> Store<'a, S> {
     pub fn members(&self) -> Result<Vec<(Member, Place)>, SqlError> {
         let rows = self.sql.exec(
             "SELECT user_id, role, joined_at, visible_from, delivered_seq, delivered_at, read_seq,
-                read_at, read_receipts
+                read_at, read_receipts, suspended
              FROM member WHERE scope = ?",
             params![self.scope],
         )?;
@@ -175,6 +176,7 @@ impl<'a, S: Sql> Store<'a, S> {
                     role: row.get(1)?,
                     joined_at: row.get(2)?,
                     visible_from: row.get(3)?,
+                    is_suspended: row.get(9)?,
                 };
                 let place = Place {
                     delivered: Reached {
@@ -234,8 +236,9 @@ impl<'a, S: Sql> Store<'a, S> {
                 to_json(body)?,
             ),
             NewEventKind::MemberAdded(body) => (KIND_MEMBER_ADDED, None, None, to_json(body)?),
-            NewEventKind::ConversationChanged(patch) => {
-                (KIND_CONVERSATION_CHANGED, None, None, to_json(patch)?)
+            NewEventKind::Group(change) => {
+                let (kind, body) = group_rows::write(change)?;
+                (kind, None, None, body)
             }
         };
         let rows = self.sql.exec(

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::call::SignalTyping;
+use super::policy::{self, Action};
 use super::service::{ConversationService, Effects, MemberSignal};
 use crate::ids::UserId;
 use crate::limits;
@@ -65,8 +66,9 @@ impl<S: Sql> ConversationService<S> {
         call: SignalTyping,
         now: Timestamp,
     ) -> Result<Effects, ServiceError> {
-        let (state, _) = self.as_member(call.actor)?;
-        if !state.is_small() {
+        let (state, member) = self.as_member(call.actor)?;
+        let is_shown = policy::allows(Action::SignalTyping, state.standing(&member));
+        if !state.is_small() || !is_shown {
             return Ok(Effects::default());
         }
         let notice = TypingNotice {

@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::input::Fields;
+use super::input::present;
 use super::message::{ContentType, Message};
-use super::problem::Problem;
 use super::seq::Seq;
 use crate::ids::{ConversationId, MessageId, UserId};
-use crate::limits;
 use crate::time::Timestamp;
 
 /// What kind of conversation it is.
@@ -89,49 +87,6 @@ pub struct ConversationView {
     pub created_by: UserId,
     /// When.
     pub created_at: Timestamp,
-}
-
-/// The body of `PATCH /conversations/{id}`: it changes the fields that it names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ConversationPatch {
-    /// After how many seconds messages that are sent from then on disappear; null: not at all.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub expires_after: Option<Option<u32>>,
-}
-
-/// Tells a field that is there from one that is not, so that null is not taken for absence.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
-
-impl ConversationPatch {
-    /// Checks what can be checked without looking at the conversation.
-    ///
-    /// # Errors
-    /// `invalid_request`, with the fields.
-    pub fn validate(&self) -> Result<(), Problem> {
-        let mut fields = Fields::new();
-        let (least, most) = (
-            limits::EXPIRES_LEAST.as_secs(),
-            limits::EXPIRES_MOST.as_secs(),
-        );
-        fields.require(
-            self.expires_after
-                .flatten()
-                .is_none_or(|seconds| (least..=most).contains(&u64::from(seconds))),
-            "expires_after",
-            format!("must be null, or a number of seconds from {least} to {most}"),
-        );
-        fields.finish()
-    }
 }
 
 /// A member.
@@ -258,6 +213,85 @@ pub struct ConversationItem {
     pub archived: bool,
     /// Whether it is kept on top.
     pub pinned: bool,
+    /// What of it is notified.
+    pub notify: Notify,
+    /// Whether the caller is a member, or why it no longer is.
+    pub membership: Membership,
+}
+
+/// Whether a user is a member of a conversation in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Membership {
+    /// It is.
+    Member,
+    /// It has left.
+    Left,
+    /// It was removed.
+    Removed,
+    /// The conversation is no more.
+    Deleted,
+}
+
+/// What of a conversation is notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notify {
+    /// Every message.
+    All,
+    /// Messages that mention the user.
+    Mentions,
+    /// Nothing.
+    None,
+}
+
+/// `PUT /conversations/{id}/settings`: changes the fields it names. Null unmutes; the others
+/// cannot be null.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsPatch {
+    /// Until when it makes no sound.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub muted_until: Option<Option<Timestamp>>,
+    /// Whether it is put away.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub archived: Option<bool>,
+    /// Whether it is kept on top.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub pinned: Option<bool>,
+    /// What of it is notified.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub notify: Option<Notify>,
+}
+
+/// 200 of `PUT /conversations/{id}/settings`, and the frame `conversation_settings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationSettings {
+    /// Of which conversation.
+    pub conversation_id: ConversationId,
+    /// Until when it makes no sound.
+    pub muted_until: Option<Timestamp>,
+    /// Whether it is put away.
+    pub archived: bool,
+    /// Whether it is kept on top.
+    pub pinned: bool,
+    /// What of it is notified.
+    pub notify: Notify,
 }
 
 /// `GET /conversations`

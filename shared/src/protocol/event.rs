@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::change::MessageChange;
-use super::conversation::ConversationPatch;
+use super::group::GroupChange;
 use super::message::Message;
 use super::seq::Seq;
 use crate::ids::{ConversationId, UserId};
@@ -19,11 +19,12 @@ pub enum Event {
     NewMessage(Message),
     /// Members came in; the first event of every group, with the members it began with.
     MemberAdded(MemberAdded),
-    /// A setting of the conversation was changed.
-    ConversationChanged(ConversationChanged),
     /// A message was changed.
     #[serde(untagged)]
     Changed(MessageChange),
+    /// The conversation itself was changed.
+    #[serde(untagged)]
+    Group(GroupChange),
 }
 
 /// Members came in.
@@ -41,22 +42,6 @@ pub struct MemberAdded {
     pub created_at: Timestamp,
 }
 
-/// `conversation_changed`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConversationChanged {
-    /// Where.
-    pub conversation_id: ConversationId,
-    /// The event's number.
-    pub seq: Seq,
-    /// What it is now; left out is what is as before.
-    #[serde(flatten)]
-    pub now: ConversationPatch,
-    /// Who has changed it.
-    pub changed_by: UserId,
-    /// When.
-    pub created_at: Timestamp,
-}
-
 impl Event {
     /// The event's number.
     #[must_use]
@@ -64,8 +49,8 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.seq,
             Self::MemberAdded(added) => added.seq,
-            Self::ConversationChanged(changed) => changed.seq,
             Self::Changed(change) => change.seq(),
+            Self::Group(change) => change.seq(),
         }
     }
 
@@ -75,8 +60,8 @@ impl Event {
         match self {
             Self::NewMessage(message) => message.created_at,
             Self::MemberAdded(added) => added.created_at,
-            Self::ConversationChanged(changed) => changed.created_at,
             Self::Changed(change) => change.created_at(),
+            Self::Group(change) => change.created_at(),
         }
     }
 

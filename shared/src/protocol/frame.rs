@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::act::{Command, HideCommand, Scheduled};
+use super::conversation::ConversationSettings;
 use super::event::Event;
 use super::input;
 use super::message::{MessageAck, NewMessage};
@@ -257,6 +258,13 @@ pub enum ServerFrame {
         up_to_seq: Seq,
         /// How many messages of others lie after that.
         unread: u64,
+    },
+    /// Set on another device of the same user.
+    ConversationSettings(ConversationSettings),
+    /// Taken off the list on another device of the same user.
+    ConversationForgotten {
+        /// Which conversation.
+        conversation_id: ConversationId,
     },
     /// The user has deleted a message for themself.
     MessageHidden {

@@ -1,9 +1,11 @@
 //! Reading what a client sent: JSON into a type, with the field that does not fit named.
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use super::problem::{FieldError, Problem};
+use crate::limits;
 
 /// Reads a JSON body or frame, which is always an object.
 ///
@@ -54,6 +56,15 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
     Problem::invalid_fields(vec![FieldError { field, message }])
 }
 
+/// Tells a field that is there from one that is not, so that null is not taken for absence.
+pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Collects what is wrong with the fields of one body, so that the client is told all at once.
 #[derive(Debug, Default)]
 pub struct Fields(Vec<FieldError>);
@@ -98,6 +109,20 @@ impl Fields {
         );
     }
 
+    /// A link to a picture.
+    pub fn https_url(&mut self, field: &str, url: &str) {
+        self.require(
+            url.len() <= limits::URL_BYTES,
+            field,
+            format!("must have at most {} bytes", limits::URL_BYTES),
+        );
+        self.require(
+            is_https_url(url),
+            field,
+            "must be a URL that begins with https:// and a host, without spaces",
+        );
+    }
+
     /// Ends the check.
     ///
     /// # Errors
@@ -109,6 +134,14 @@ impl Fields {
             Err(Problem::invalid_fields(self.0))
         }
     }
+}
+
+fn is_https_url(text: &str) -> bool {
+    text.strip_prefix("https://").is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with(['/', '?', '#', ':', '@'])
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+    })
 }
 
 #[cfg(test)]

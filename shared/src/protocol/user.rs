@@ -1,9 +1,10 @@
 //! Bodies of `/users/*`.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::auth::PhoneNumber;
 use super::frame::PresenceStatus;
+use super::input::present;
 use crate::ids::{DeviceId, UserId};
 use crate::time::Timestamp;
 
@@ -144,15 +145,6 @@ pub struct PrivacyPatch {
     pub read_receipts: Option<bool>,
 }
 
-/// Tells a field that is there from one that is not, so that null is not taken for absence.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
-
 /// `POST /users/lookup`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LookupRequest {
@@ -174,6 +166,22 @@ pub struct FoundUser {
     pub phone_number: PhoneNumber,
     /// Its account.
     pub user_id: UserId,
+}
+
+/// `GET /users/me/blocks`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockList {
+    /// Whom one has blocked, the last one first.
+    pub blocks: Vec<BlockView>,
+}
+
+/// A user whom one has blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Who.
+    pub user_id: UserId,
+    /// Since when.
+    pub created_at: Timestamp,
 }
 
 /// `GET /users/me/devices`

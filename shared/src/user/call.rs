@@ -6,11 +6,13 @@ use crate::conversation::call::MemberPosition;
 use crate::ids::{ConversationId, DeviceId, MessageId, UserId};
 use crate::object::{ObjectClass, requests};
 use crate::protocol::auth::PhoneNumber;
-use crate::protocol::conversation::{ConversationPage, ConversationType};
+use crate::protocol::conversation::{
+    ConversationPage, ConversationSettings, ConversationType, SettingsPatch,
+};
 use crate::protocol::event::Event;
 use crate::protocol::frame::{PresenceUpdate, ServerFrame};
 use crate::protocol::seq::Seq;
-use crate::protocol::user::{DeviceList, Profile, ProfilePatch, PublicProfile};
+use crate::protocol::user::{BlockList, DeviceList, Profile, ProfilePatch, PublicProfile};
 use crate::time::Timestamp;
 
 /// The class of user objects, one per user.
@@ -66,6 +68,20 @@ requests! {
         PresenceChanged => PresenceHeard,
         /// Delete a message for oneself.
         HideMessage => (),
+        /// Change what one has set for a conversation.
+        UpdateSettings => ConversationSettings,
+        /// Take a conversation off the list that one is no longer a member of.
+        ForgetConversation => (),
+        /// Block another user, or lift that.
+        Block => (),
+        /// Whom one has blocked.
+        ListBlocks => BlockList,
+        /// I have blocked you, or no longer do.
+        BlockedBy => (),
+        /// May I let you into a group?
+        AdmitTo => (),
+        /// Suspend the account, or let it be used again.
+        Suspend => (),
     }
 }
 
@@ -206,6 +222,9 @@ pub struct ConversationSummary {
 pub struct Deliver {
     /// The object's own id.
     pub user_id: UserId,
+    /// The first event that the recipient may have as the member that it is now: one that comes
+    /// in again may find a gap before it.
+    pub visible_from: Seq,
     /// The conversation as it is now.
     pub conversation: ConversationSummary,
     /// The events, in the order of their seq, without gaps. Only the recipient's own messages
@@ -309,6 +328,72 @@ pub struct HideMessage {
     pub conversation_id: ConversationId,
     /// Which message.
     pub message_id: MessageId,
+}
+
+/// Changes what the user has set for a conversation. Refused with `not_found` for one that is not
+/// in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateSettings {
+    /// The caller's device.
+    pub device_id: DeviceId,
+    /// Which conversation.
+    pub conversation_id: ConversationId,
+    /// What changes.
+    pub patch: SettingsPatch,
+}
+
+/// Takes a conversation off the list. Refused with `not_found` for one that is not there, with
+/// `conflict` where the user is a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetConversation {
+    /// The caller's device.
+    pub device_id: DeviceId,
+    /// Which conversation.
+    pub conversation_id: ConversationId,
+}
+
+/// Blocks another user, or lifts that. Asked again, nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The caller's device.
+    pub device_id: DeviceId,
+    /// Whom.
+    pub user_id: UserId,
+    /// Whether to block.
+    pub is_blocked: bool,
+}
+
+/// Lists whom the user has blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListBlocks {
+    /// The caller's device.
+    pub device_id: DeviceId,
+}
+
+/// Another user has blocked this one, or no longer does. Refused with `not_found` where there is
+/// no such user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedBy {
+    /// Who.
+    pub by: UserId,
+    /// Whether it does.
+    pub is_blocked: bool,
+}
+
+/// May `adder` let this user into a group? Refused with `not_found` where there is no such user,
+/// with `forbidden` where it may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmitTo {
+    /// Who asks.
+    pub adder: UserId,
+}
+
+/// Suspends the account, or lets it be used again. Asked again, nothing changes. Refused with
+/// `not_found` where there is no such user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspend {
+    /// Whether to suspend.
+    pub is_suspended: bool,
 }
 
 /// Opens a session socket. Travels in the header

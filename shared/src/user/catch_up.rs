@@ -35,11 +35,22 @@ impl<S: Sql> UserService<S> {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
+        while self.catch_up_step(socket, now, effects)? {}
+        Ok(())
+    }
+
+    /// One step of that; says whether there is another to take at once.
+    fn catch_up_step(
+        &mut self,
+        socket: SocketId,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<bool, ServiceError> {
         let Some(session) = self.sessions.get_mut(&socket) else {
-            return Ok(());
+            return Ok(false);
         };
         if session.asking.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         if session.behind.is_empty() {
             session.stalled_since = None;
@@ -51,17 +62,18 @@ impl<S: Sql> UserService<S> {
                     frames: vec![ServerFrame::SyncComplete { total_unread }],
                 });
             }
-            return Ok(());
+            return Ok(false);
         }
         if session.unacknowledged_bytes > limits::UNACKNOWLEDGED_BYTES {
             // It goes on once the client has acknowledged some. Being woken for it also keeps
             // the object from sleeping, which would forget where it was.
             let since = *session.stalled_since.get_or_insert(now);
             if now.since(since) >= PATIENCE {
-                return self.end_session(socket, CloseCode::SlowConsumer, now, effects);
+                self.end_session(socket, CloseCode::SlowConsumer, now, effects)?;
+                return Ok(false);
             }
             effects.push(Effect::Wake(now + LOOK_AFTER));
-            return Ok(());
+            return Ok(false);
         }
         session.stalled_since = None;
         let next = session
@@ -71,7 +83,14 @@ impl<S: Sql> UserService<S> {
             .map(|(id, after)| (*id, *after));
         let Some((conversation_id, after_seq)) = next else {
             effects.push(Effect::Wake(now + LOOK_AFTER));
-            return Ok(());
+            return Ok(false);
+        };
+        if let Some(farewell) = self.store().farewell(&conversation_id)? {
+            self.take_leave(socket, conversation_id, farewell, effects);
+            return Ok(true);
+        }
+        let Some(session) = self.sessions.get_mut(&socket) else {
+            return Ok(false);
         };
         session.asking = Some(conversation_id);
         let actor = self.owner()?;
@@ -89,7 +108,29 @@ impl<S: Sql> UserService<S> {
             .into(),
             ticket: Some(ticket),
         });
-        Ok(())
+        Ok(false)
+    }
+
+    /// Sends a session the event by which the user ceased to be a member: it can read nothing more
+    /// there.
+    fn take_leave(
+        &mut self,
+        socket: SocketId,
+        conversation_id: ConversationId,
+        farewell: Event,
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.sessions.get_mut(&socket) else {
+            return;
+        };
+        let after = session.behind.remove(&conversation_id);
+        if after.is_some_and(|after| after < farewell.seq()) {
+            session.sent(conversation_id, &farewell);
+            effects.push(Effect::Send {
+                to: vec![socket],
+                frames: vec![ServerFrame::Event(farewell)],
+            });
+        }
     }
 
     /// Events that a session lacks have come, or could not be had.
@@ -104,7 +145,7 @@ impl<S: Sql> UserService<S> {
         let head = self
             .store()
             .inbox_row(&conversation_id)?
-            .map(|row| row.head_seq);
+            .map(|row| (row.head_seq, row.is_former));
         let oldest = now - limits::INBOX_AGE;
         let Some(session) = self.sessions.get_mut(&socket) else {
             return Ok(());
@@ -114,19 +155,21 @@ impl<S: Sql> UserService<S> {
             return self.catch_up(socket, now, effects);
         };
         let page = match (answer, head) {
+            // No longer a member: there is nothing to catch up with but that.
+            (_, Some((_, true))) => return self.catch_up(socket, now, effects),
             (Ok(page), Some(_)) => page,
             // Unavailable: it is asked again, after the others.
             (Err(problem), Some(_)) if problem.code != Code::NotFound => {
                 session.unanswered.insert(conversation_id, now);
                 return self.catch_up(socket, now, effects);
             }
-            // No longer a member: there is nothing to catch up with.
+            // No longer a member: the event that says so is yet to be delivered.
             _ => {
                 session.behind.remove(&conversation_id);
                 return self.catch_up(socket, now, effects);
             }
         };
-        let head = head.unwrap_or(Seq::ZERO);
+        let head = head.map_or(Seq::ZERO, |(head, _)| head);
         let mut last = after;
         let mut frames = Vec::new();
         let mut too_old = None;

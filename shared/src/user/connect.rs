@@ -86,8 +86,14 @@ impl<S: Sql> UserService<S> {
                 continue;
             }
             let at = lagging.positions.of(device_id, lagging.head_seq);
-            let count = lagging.head_seq.distance_from(at);
-            if count > left || lagging.active_at < oldest {
+            // Of one that the user is no longer a member of only the last event can be had.
+            let count = if lagging.is_former {
+                1
+            } else {
+                lagging.head_seq.distance_from(at)
+            };
+            let is_too_old = lagging.active_at < oldest && !lagging.is_former;
+            if count > left || is_too_old {
                 gaps.push(ServerFrame::SyncGap {
                     conversation_id: lagging.conversation_id,
                     from_seq: at.next(),

@@ -8,13 +8,17 @@ use super::service::UserService;
 use crate::entropy::Entropy;
 use crate::ids::DeviceId;
 use crate::protocol::frame::CloseCode;
-use crate::protocol::problem::{Problem, ServiceError};
+use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::user::{DeviceList, DeviceView, Privacy, Profile};
 use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
 
 fn invalid_token() -> ServiceError {
     Problem::unauthenticated("The refresh token is not valid.").into()
+}
+
+fn suspended() -> ServiceError {
+    Problem::new(Code::Forbidden, "This account is suspended.").into()
 }
 
 /// What came of a refresh token.
@@ -28,7 +32,7 @@ impl<S: Sql> UserService<S> {
     /// Signs a new device in, and makes the user where there is none.
     ///
     /// # Errors
-    /// `invalid_request` on `device_name`.
+    /// `invalid_request` on `device_name`; `forbidden` where the account is suspended.
     pub fn sign_in(
         &mut self,
         call: SignIn,
@@ -43,6 +47,9 @@ impl<S: Sql> UserService<S> {
             if existing.is_some_and(|user_id| user_id != call.user_id) {
                 let error = "the scope belongs to another user".to_owned();
                 return Err(SqlError::Engine(error).into());
+            }
+            if store.is_suspended()? {
+                return Err(suspended());
             }
             if existing.is_none() {
                 store.save_profile(&Profile {
@@ -75,7 +82,7 @@ impl<S: Sql> UserService<S> {
     /// beside the device stole it, or the device's newer one was stolen.
     ///
     /// # Errors
-    /// `unauthenticated`.
+    /// `unauthenticated`; `forbidden` where the account is suspended.
     pub fn refresh(
         &mut self,
         call: &Refresh,
@@ -109,6 +116,9 @@ impl<S: Sql> UserService<S> {
         if !token.proves(&tokens.key) || token.generation > tokens.generation {
             return Ok(Refreshed::Unknown);
         }
+        if store.is_suspended()? {
+            return Err(suspended());
+        }
         if token.generation < tokens.generation {
             store.remove_device(token.device_id)?;
             return Ok(Refreshed::Reused);
@@ -138,7 +148,7 @@ impl<S: Sql> UserService<S> {
     }
 
     /// Ends the sessions of devices that are no longer signed in.
-    fn end_signed_out(
+    pub(super) fn end_signed_out(
         &mut self,
         now: Timestamp,
         effects: &mut Effects,

@@ -58,6 +58,7 @@ impl<S: Sql> UserService<S> {
         let needed = [
             self.next_heartbeat(),
             self.poll_grace_ends(),
+            self.errands_at,
             self.preview_expires_at,
         ]
         .into_iter()
@@ -107,6 +108,7 @@ impl<S: Sql> UserService<S> {
             self.forget_session(socket, now, &mut effects)?;
         }
         effects.extend(self.presence_check(now)?);
+        self.resume_errands(now, &mut effects)?;
         self.look_after(now, &mut effects);
         Ok(effects)
     }
@@ -155,6 +157,25 @@ impl<S: Sql> UserService<S> {
             }
             Ask::MarkRead(call) => self.mark_read(call, now),
             Ask::HideMessage(call) => self.hide_message(call),
+            Ask::UpdateSettings(call) => {
+                let (settings, effects) = self.update_settings(&call)?;
+                Ok((done(&settings)?, effects))
+            }
+            Ask::ForgetConversation(call) => {
+                let effects = self.forget_conversation(call)?;
+                Ok((done(&())?, effects))
+            }
+            Ask::Block(call) => self.block(call, now),
+            Ask::ListBlocks(call) => quiet(&self.list_blocks(call)?),
+            Ask::BlockedBy(call) => {
+                let effects = self.blocked_by(call, now)?;
+                Ok((done(&())?, effects))
+            }
+            Ask::AdmitTo(call) => quiet(&self.admit_to(call)?),
+            Ask::Suspend(call) => {
+                let effects = self.suspend(call, now)?;
+                Ok((done(&())?, effects))
+            }
             Ask::MarkDelivered(call) => {
                 let effects = self.mark_delivered(call, now)?;
                 Ok((done(&())?, effects))
@@ -208,6 +229,10 @@ impl<S: Sql> UserService<S> {
             Pending::Act(asked) => self.acted(asked, read_answer(answer), &mut effects),
             Pending::Schedule(asked) => self.scheduled(asked, read_answer(answer), &mut effects),
             Pending::Hide(hide) => self.has_hidden(hide, read_answer(answer), &mut effects)?,
+            Pending::Block(told) => {
+                self.block_told(told, read_answer(answer), now, &mut effects)?;
+            }
+            Pending::Suspension => self.suspension_told(answer, now, &mut effects)?,
         }
         self.look_after(now, &mut effects);
         Ok(effects)

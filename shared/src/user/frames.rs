@@ -154,10 +154,11 @@ impl<S: Sql> UserService<S> {
     ) -> Result<(), ServiceError> {
         let id = sync.conversation_id;
         let head_seq = self.known_up_to("after_seq", id, sync.after_seq)?;
+        let is_former = self.store().farewell(&id)?.is_some();
         let Some(session) = self.sessions.get_mut(&socket) else {
             return Ok(());
         };
-        if head_seq.distance_from(sync.after_seq) > limits::INBOX_EVENTS {
+        if head_seq.distance_from(sync.after_seq) > limits::INBOX_EVENTS && !is_former {
             effects.push(to_one(
                 socket,
                 ServerFrame::SyncGap {

@@ -103,6 +103,8 @@ pub(super) struct InboxRow {
     pub member_count: u32,
     /// The newest message: its seq and sender.
     pub last_message: Option<(Seq, UserId)>,
+    /// Whether the user is no longer a member.
+    pub is_former: bool,
 }
 
 /// A conversation in which a device may lag.
@@ -112,6 +114,8 @@ pub(super) struct Lagging {
     pub head_seq: Seq,
     pub positions: Positions,
     pub active_at: Timestamp,
+    /// Whether the user is no longer a member.
+    pub is_former: bool,
 }
 
 impl Store<'_> {
@@ -119,7 +123,7 @@ impl Store<'_> {
     pub fn inbox_row(self, id: &ConversationId) -> Result<Option<InboxRow>, SqlError> {
         let found = self.sql.exec(
             "SELECT head_seq, read_seq, unread, delivered_seq, positions, member_count,
-                last_message
+                last_message, membership <> 0
              FROM inbox WHERE scope = ? AND conversation_id = ?",
             params![self.scope, id],
         )?;
@@ -135,6 +139,7 @@ impl Store<'_> {
                     positions: row.get(4)?,
                     member_count: row.get(5)?,
                     last_message: last.map(|last| (last.seq, last.sender_id)),
+                    is_former: row.get(7)?,
                 })
             })
             .transpose()
@@ -143,7 +148,7 @@ impl Store<'_> {
     /// The conversations in which some device lags, those quiet for longest first.
     pub fn lagging(self) -> Result<Vec<Lagging>, SqlError> {
         let found = self.sql.exec(
-            "SELECT conversation_id, head_seq, positions, active_at FROM inbox
+            "SELECT conversation_id, head_seq, positions, active_at, membership <> 0 FROM inbox
              WHERE scope = ? AND positions IS NOT NULL ORDER BY active_at, conversation_id",
             params![self.scope],
         )?;
@@ -156,6 +161,7 @@ impl Store<'_> {
                     head_seq: row.get(1)?,
                     positions: row.get(2)?,
                     active_at: row.get(3)?,
+                    is_former: row.get(4)?,
                 })
             })
             .collect()

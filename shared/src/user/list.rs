@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::ConversationSummary;
+use super::call::{ConversationSummary, Deliver};
 use super::hiding::HiddenSeqs;
 use super::inbox::Positions;
 use super::news::{self, News, Reader};
@@ -101,14 +101,11 @@ struct Position {
 }
 
 impl Store<'_> {
-    /// Takes a delivery to `owner`; `None` where there is no such user.
-    pub fn deliver(
-        self,
-        owner: UserId,
-        conversation: &ConversationSummary,
-        events: &[Event],
-        unsaved: &Unsaved,
-    ) -> Result<Option<Taken>, SqlError> {
+    /// Takes a delivery; `None` where there is no such user.
+    pub fn deliver(self, call: &Deliver, unsaved: &Unsaved) -> Result<Option<Taken>, SqlError> {
+        let owner = call.user_id;
+        let conversation = &call.conversation;
+        let events = call.events.as_slice();
         let id = &conversation.conversation_id;
         let found = self.sql.exec(
             "SELECT p.user_id, c.head_seq, c.name, c.avatar_url, p.privacy, c.read_seq,
@@ -116,7 +113,8 @@ impl Store<'_> {
                 (SELECT group_concat(hex(device_id), '') FROM device d WHERE d.scope = p.scope),
                 c.last_message,
                 EXISTS (SELECT 1 FROM inbox_hidden h WHERE h.scope = p.scope
-                    AND h.conversation_id = ? AND h.seq > coalesce(c.head_seq, 0))
+                    AND h.conversation_id = ? AND h.seq > coalesce(c.head_seq, 0)),
+                coalesce(c.membership, 0) <> 0
              FROM profile p
              LEFT JOIN inbox c ON c.scope = p.scope AND c.conversation_id = ?
              WHERE p.scope = ?",
@@ -162,6 +160,8 @@ impl Store<'_> {
         };
         let reader = Reader {
             owner,
+            visible_from: call.visible_from,
+            is_former: row.get(11)?,
             read_seq,
             hidden: &hidden,
         };
@@ -191,11 +191,22 @@ impl Store<'_> {
                     && conversation.kind == ConversationType::Group
                     && (known.name != conversation.name
                         || known.avatar_url != conversation.avatar_url);
+                if news.has_joined {
+                    self.rejoin(id)?;
+                }
                 if news.events > 0 || changes_summary {
                     let progress = progress(&known.positions, known.head_seq);
-                    self.update(conversation, &news, &progress)?;
+                    // What has changed since the user ceased to be a member is not for it.
+                    let face = news
+                        .farewell
+                        .is_some()
+                        .then_some((known.name, known.avatar_url));
+                    self.update(conversation, face, &news, &progress)?;
                 }
             }
+        }
+        if let Some((membership, farewell)) = &news.farewell {
+            self.part(id, *membership, farewell)?;
         }
         for seq in &news.uncounted {
             self.hidden_counts_no_more(id, *seq)?;
@@ -258,11 +269,15 @@ impl Store<'_> {
     fn update(
         self,
         conversation: &ConversationSummary,
+        face: Option<(Option<String>, Option<String>)>,
         news: &News,
         progress: &Progress,
     ) -> Result<(), SqlError> {
         let (last, expires_at) = shown(news.last_message.as_ref())?;
-        let (name, avatar_url) = group_face(conversation);
+        let (name, avatar_url) = match &face {
+            Some((name, avatar_url)) => (name.as_ref(), avatar_url.as_ref()),
+            None => group_face(conversation),
+        };
         self.sql.exec(
             "UPDATE inbox SET head_seq = ?, unread = max(unread + ?, 0), name = ?, avatar_url = ?,
                 preview_expires_at = CASE WHEN ? THEN ? ELSE preview_expires_at END,
@@ -324,7 +339,7 @@ impl Store<'_> {
             .sql
             .exec(
                 "SELECT conversation_id, pinned, archived, active_at, unread, head_seq, read_seq,
-                    muted_until, kind, peer_id, name, avatar_url, last_message
+                    muted_until, kind, peer_id, name, avatar_url, last_message, notify, membership
                  FROM inbox
                  WHERE scope = ? AND archived = ?
                     AND (-pinned, -active_at, conversation_id) > (?, ?, ?)
@@ -410,6 +425,8 @@ fn read_item(row: &Row, now: Timestamp) -> Result<(ConversationItem, Position), 
         muted_until: row.get(7)?,
         archived: row.get(2)?,
         pinned: position.pinned,
+        notify: row.get(13)?,
+        membership: row.get(14)?,
     };
     Ok((item, position))
 }

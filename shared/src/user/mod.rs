@@ -4,6 +4,7 @@
 //! conversation objects, which may come again and are then ignored.
 
 mod acting;
+mod blocks;
 pub mod call;
 mod catch_up;
 pub mod connect;
@@ -26,6 +27,8 @@ pub mod refresh;
 pub mod schema;
 pub mod service;
 pub mod session;
+mod settings;
 mod store;
+mod suspension;
 #[cfg(test)]
 mod tests;

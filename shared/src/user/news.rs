@@ -2,13 +2,15 @@
 //!
 //! What always holds: every event is taken once, in order and without gaps. A message of another
 //! counts as unread from its event on, until it is read, or an event says that it was deleted
-//! for everyone; one that the user has hidden does not count.
+//! for everyone; one that the user has hidden does not count. Only where the user comes in again
+//! may there be a gap, and what was before it is forgotten.
 
 use super::hiding::HiddenSeqs;
 use crate::ids::UserId;
 use crate::protocol::change::MessageChange;
-use crate::protocol::conversation::LastMessage;
+use crate::protocol::conversation::{LastMessage, Membership};
 use crate::protocol::event::Event;
+use crate::protocol::group::GroupChange;
 use crate::protocol::message::preview;
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
@@ -29,6 +31,10 @@ pub(super) struct News {
     pub uncounted: Vec<Seq>,
     /// Whether messages were deleted for everyone.
     pub has_deletions: bool,
+    /// Whether the user has become a member of a conversation that it knew.
+    pub has_joined: bool,
+    /// Why the user is no longer a member, and the event that says so.
+    pub farewell: Option<(Membership, Event)>,
 }
 
 /// The first message that is changed by these events in a way that the list shows.
@@ -44,6 +50,10 @@ pub(super) fn first_target(events: &[Event]) -> Option<Seq> {
 /// Whose news it is.
 pub(super) struct Reader<'a> {
     pub owner: UserId,
+    /// The first event that the user may have as the member that it is now.
+    pub visible_from: Seq,
+    /// Whether the user was no longer a member before.
+    pub is_former: bool,
     /// Up to where the user has read.
     pub read_seq: Seq,
     pub hidden: &'a HiddenSeqs,
@@ -67,6 +77,8 @@ impl Reader<'_> {
             events: 0,
             uncounted: Vec::new(),
             has_deletions: false,
+            has_joined: false,
+            farewell: None,
         };
         let mut last = last_message.clone();
         let mut may_begin = known.is_none();
@@ -75,8 +87,15 @@ impl Reader<'_> {
             if seq <= news.head_seq {
                 continue;
             }
-            if seq != news.head_seq.next() && !may_begin {
+            let is_next = seq == news.head_seq.next();
+            let joins = known.is_some() && seq == self.visible_from && (self.is_former || !is_next);
+            if !is_next && !may_begin && !joins {
                 break;
+            }
+            if joins {
+                // What was before is no longer to be seen.
+                news.has_joined = true;
+                last = None;
             }
             may_begin = false;
             news.head_seq = seq;
@@ -93,10 +112,13 @@ impl Reader<'_> {
                     }
                 }
                 Event::Changed(change) => self.change(change, &mut last, &mut news),
+                Event::Group(change) if change.is_last_for(self.owner) => {
+                    news.farewell = Some((why(change), event.clone()));
+                }
                 _ => {}
             }
         }
-        if last != last_message {
+        if news.has_joined || last != last_message {
             news.last_message = last;
         }
         news
@@ -131,5 +153,16 @@ impl Reader<'_> {
             }
             _ => {}
         }
+    }
+}
+
+/// Why a user is no longer a member, whose last event this is.
+fn why(change: &GroupChange) -> Membership {
+    match change {
+        GroupChange::MemberRemoved(removed) if removed.removed_by == removed.user_id => {
+            Membership::Left
+        }
+        GroupChange::ConversationDeleted(_) => Membership::Deleted,
+        _ => Membership::Removed,
     }
 }

@@ -1,6 +1,7 @@
 //! Questions to other objects whose answers are awaited.
 
 use super::acting::Asked;
+use super::blocks::PendingBlock;
 use super::effect::{SocketId, Ticket};
 use super::hiding::PendingHide;
 use super::presence::PresenceAsk;
@@ -33,6 +34,10 @@ pub(super) enum Pending {
     Schedule(Asked),
     /// A message that the user deletes for themself.
     Hide(PendingHide),
+    /// A block that others are told of.
+    Block(PendingBlock),
+    /// A conversation that is told of the account's suspension.
+    Suspension,
 }
 
 impl<S: Sql> UserService<S> {

@@ -34,26 +34,9 @@ pub fn check_patch(patch: &ProfilePatch) -> Result<(), Problem> {
         fields.text("status_message", status, limits::STATUS_CHARS);
     }
     if let Some(Some(url)) = &patch.profile_pic {
-        fields.require(
-            url.len() <= limits::URL_BYTES,
-            "profile_pic",
-            format!("must have at most {} bytes", limits::URL_BYTES),
-        );
-        fields.require(
-            is_https_url(url),
-            "profile_pic",
-            "must be a URL that begins with https:// and a host, without spaces",
-        );
+        fields.https_url("profile_pic", url);
     }
     fields.finish()
-}
-
-fn is_https_url(text: &str) -> bool {
-    text.strip_prefix("https://").is_some_and(|rest| {
-        !rest.is_empty()
-            && !rest.starts_with(['/', '?', '#', ':', '@'])
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
-    })
 }
 
 /// The profile with what a valid patch sets.

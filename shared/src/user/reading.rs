@@ -89,7 +89,7 @@ impl<S: Sql> UserService<S> {
         if up_to_seq <= row.read_seq {
             return self.read_done(origin, row.read_seq, row.unread, effects);
         }
-        if up_to_seq == row.head_seq {
+        if up_to_seq == row.head_seq || row.is_former {
             return self.has_read(id, up_to_seq, 0, origin, effects);
         }
         let count = CountUnread {

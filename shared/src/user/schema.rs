@@ -10,7 +10,7 @@ pub const COMPONENT: &str = "user";
 /// `inbox` has no index beside its key that a plain message writes to: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, UNSEEN];
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, UNSEEN, PEOPLE];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -107,6 +107,36 @@ const UNSEEN: Migration = Migration {
         "ALTER TABLE inbox ADD COLUMN preview_expires_at INTEGER",
         "CREATE INDEX inbox_preview_expires_at ON inbox (scope, preview_expires_at)
             WHERE preview_expires_at IS NOT NULL",
+    ],
+};
+
+/// Whom the user is with, and whom not.
+///
+/// `inbox.membership`, `inbox.notify`: see `settings`; `farewell`: the event by which the user
+/// ceased to be a member, as JSON. `profile.suspension_told`: the last conversation that was told
+/// of the account's suspension, or of its end; NULL once all were. `user_block.is_told`: whether
+/// the blocked user, and the conversation of the two, know it.
+const PEOPLE: Migration = Migration {
+    version: 7,
+    statements: &[
+        "ALTER TABLE inbox ADD COLUMN membership INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE inbox ADD COLUMN notify INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE inbox ADD COLUMN farewell TEXT",
+        "ALTER TABLE profile ADD COLUMN suspended_at INTEGER",
+        "ALTER TABLE profile ADD COLUMN suspension_told BLOB",
+        "CREATE TABLE user_block (
+            scope INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            created_at INTEGER NOT NULL,
+            is_lifted INTEGER NOT NULL,
+            is_told INTEGER NOT NULL,
+            PRIMARY KEY (scope, user_id)
+        ) WITHOUT ROWID",
+        "CREATE TABLE user_blocked_by (
+            scope INTEGER NOT NULL,
+            user_id BLOB NOT NULL,
+            PRIMARY KEY (scope, user_id)
+        ) WITHOUT ROWID",
     ],
 };
 

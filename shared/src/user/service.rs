@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::blocks::Tellings;
 use super::call::{
     Deliver, Delivered, GetProfile, ListConversations, MarkDelivered, Signal, UpdateProfile,
     ViewProfile,
@@ -22,6 +23,7 @@ use super::profile;
 use super::schema;
 use super::session::Session;
 use super::store::Store;
+use super::suspension::Telling;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::protocol::conversation::ConversationPage;
 use crate::protocol::problem::{Problem, ServiceError};
@@ -50,6 +52,10 @@ pub struct UserService<S: Sql> {
     pub(super) uncounted: u64,
     pub(super) outboxes: BTreeMap<ConversationId, Outbox>,
     pub(super) marks: BTreeMap<ConversationId, Mark>,
+    pub(super) tellings: Tellings,
+    pub(super) suspension: Telling,
+    /// When what others are to be told is looked after.
+    pub(super) errands_at: Option<Timestamp>,
     pub(super) presence: Presence,
     /// When the next preview expires, as far as memory knows: an alarm is set by then.
     pub(super) preview_expires_at: Option<Timestamp>,
@@ -66,7 +72,7 @@ pub(super) fn signed_out() -> ServiceError {
 
 impl<S: Sql> UserService<S> {
     /// The user that `scope` of this database holds.
-    pub const fn new(sql: S, scope: i64) -> Self {
+    pub fn new(sql: S, scope: i64) -> Self {
         Self {
             sql,
             scope,
@@ -81,6 +87,9 @@ impl<S: Sql> UserService<S> {
             uncounted: 0,
             outboxes: BTreeMap::new(),
             marks: BTreeMap::new(),
+            tellings: Tellings::new(),
+            suspension: Telling::default(),
+            errands_at: None,
             presence: Presence::new(),
             preview_expires_at: None,
             alarm: None,
@@ -186,9 +195,10 @@ impl<S: Sql> UserService<S> {
         let profile = store.profile()?.ok_or_else(|| Problem::not_found("user"))?;
         let owner = profile.user_id;
         let shows_picture = call.viewer == owner
-            || profile::includes(profile.privacy.profile_pic, || {
-                store.has_written_in(ConversationId::direct(owner, call.viewer))
-            })?;
+            || !store.is_apart_from(call.viewer)?
+                && profile::includes(profile.privacy.profile_pic, || {
+                    store.has_written_in(ConversationId::direct(owner, call.viewer))
+                })?;
         let presence = self.presence_for(call.viewer, now)?;
         Ok(profile::public(profile, shows_picture, presence))
     }
@@ -230,11 +240,8 @@ impl<S: Sql> UserService<S> {
                 })
                 .collect(),
         );
-        let taken = transact(&self.sql, || {
-            self.store()
-                .deliver(call.user_id, &call.conversation, &call.events, &unsaved)
-        })?
-        .ok_or_else(missing)?;
+        let taken =
+            transact(&self.sql, || self.store().deliver(call, &unsaved))?.ok_or_else(missing)?;
         let before = taken.before.unwrap_or(Seq::ZERO);
         let fresh: Vec<_> = call
             .events

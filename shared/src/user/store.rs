@@ -107,10 +107,11 @@ impl Store<'_> {
         Ok(())
     }
 
-    /// Whether the device is signed in.
+    /// Whether the device is signed in: none is of an account that is suspended.
     pub fn has_device(self, device_id: DeviceId) -> Result<bool, SqlError> {
         let found = self.sql.exec(
-            "SELECT 1 FROM device WHERE scope = ? AND device_id = ?",
+            "SELECT 1 FROM device d JOIN profile p ON p.scope = d.scope
+             WHERE d.scope = ? AND d.device_id = ? AND p.suspended_at IS NULL",
             params![self.scope, &device_id],
         )?;
         Ok(found.first().is_some())

@@ -11,7 +11,8 @@ use crate::conversation::deliver::Round;
 use crate::ids::ScheduledId;
 use crate::limits;
 use crate::protocol::act::Scheduled;
-use crate::protocol::conversation::{ConversationPatch, ConversationView};
+use crate::protocol::conversation::ConversationView;
+use crate::protocol::group::{ConversationPatch, GroupChange};
 use crate::protocol::problem::Code;
 use crate::sql::Sql;
 use crate::user::call::Delivered;
@@ -86,6 +87,7 @@ fn set_expiry(
         actor: world.users[actor],
         patch: ConversationPatch {
             expires_after: Some(seconds),
+            ..ConversationPatch::default()
         },
     };
     let (view, effects) = world.service.update(call, world.now).map_err(told)?;
@@ -128,10 +130,10 @@ fn how_long_messages_stay_is_an_event_and_admins_of_groups_set_it() {
     assert_eq!(text["expires_after"], serde_json::Value::Null);
     assert!(text.as_object().unwrap().contains_key("expires_after"));
     assert_eq!(serde_json::from_value::<Event>(text).unwrap(), log[2]);
-    let Event::ConversationChanged(changed) = &log[1] else {
+    let Event::Group(GroupChange::ConversationChanged(changed)) = &log[1] else {
         panic!("{log:?}");
     };
-    assert_eq!(changed.now.expires_after, Some(Some(90 * 86_400)));
+    assert_eq!(changed.changed.expires_after, Some(Some(90 * 86_400)));
 }
 
 #[test]

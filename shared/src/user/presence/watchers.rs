@@ -27,6 +27,9 @@ fn may_know(
     if owner == watcher {
         return Ok(true);
     }
+    if store.is_apart_from(watcher)? {
+        return Ok(false);
+    }
     profile::includes(audience, || {
         store.has_written_in(ConversationId::direct(owner, watcher))
     })
@@ -170,6 +173,21 @@ impl<S: Sql> UserService<S> {
         }
         self.tell_due(now, &mut effects)?;
         Ok(effects)
+    }
+
+    /// This user and `other` may no longer know of each other, or may again: `other` is told how it
+    /// is now, if it wants to know.
+    pub(in crate::user) fn presence_parted(
+        &mut self,
+        other: UserId,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        if self.presence_row()?.is_some() && self.store().watcher_until(other)?.is_some() {
+            self.presence.telling.add(other, true);
+            self.tell_due(now, effects)?;
+        }
+        Ok(())
     }
 
     /// Tells the watchers, where the user has come or gone since they were told last, or where

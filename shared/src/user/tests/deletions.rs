@@ -426,6 +426,7 @@ fn a_preview_goes_when_its_message_does_from_the_list_and_from_storage() {
     said.content = "a secret".to_owned();
     said.expires_at = Some(expires_at);
     let deliver = Deliver {
+        visible_from: Seq::new(1),
         user_id: me(),
         conversation: summary.clone(),
         events: vec![Event::NewMessage(said)],

@@ -218,6 +218,7 @@ fn a_delivery_to_no_one_is_refused_and_leaves_no_trace() {
     let mut fixture = Fixture::new();
     let summary = direct_summary(user(2));
     let call = |user_id| Deliver {
+        visible_from: Seq::new(1),
         user_id,
         events: messages(summary.conversation_id, 1..=1),
         conversation: summary.clone(),

@@ -191,6 +191,7 @@ impl Live {
     fn deliver_these(&mut self, id: ConversationId, events: Vec<Event>) {
         let number = u32::try_from(id.as_uuid().as_u128() & 0xffff_ffff).unwrap();
         let call = Deliver {
+            visible_from: Seq::new(1),
             user_id: me(),
             conversation: group_summary(number, "Hikers"),
             events,
@@ -671,6 +672,7 @@ fn a_device_that_is_attached_to_the_conversation_has_its_events_from_there() {
     let id = group(1);
     live.logs.insert(id, vec![message(id, 1, user(2))]);
     let call = Deliver {
+        visible_from: Seq::new(1),
         user_id: me(),
         conversation: group_summary(1, "Hikers"),
         events: live.logs[&id].clone(),

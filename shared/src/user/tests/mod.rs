@@ -90,6 +90,7 @@ impl Fixture {
 
     fn deliver(&mut self, conversation: &ConversationSummary, events: &[Event]) -> Seq {
         let call = Deliver {
+            visible_from: Seq::new(1),
             user_id: me(),
             conversation: conversation.clone(),
             events: events.to_vec(),

@@ -297,6 +297,7 @@ impl World {
             ..direct_summary(user(other))
         };
         let call = Deliver {
+            visible_from: Seq::new(1),
             user_id: user(number),
             conversation,
             events: vec![message(conversation_id, 1, user(other))],

@@ -22,6 +22,7 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
     let id = summary.conversation_id;
     for events in [messages(id, 1..=2), messages(id, 3..=4)] {
         let call = Deliver {
+            visible_from: Seq::new(1),
             user_id: me(),
             conversation: summary.clone(),
             events,
@@ -221,6 +222,7 @@ fn answers_are_the_json_of_the_replies() {
         serde_json::from_str(&handle(ListDevices { device_id }.into())).unwrap();
     assert_eq!(devices.devices[0].device_name, "Phone");
     let call = Deliver {
+        visible_from: Seq::new(1),
         user_id: me(),
         conversation: direct_summary(user(2)),
         events: vec![],
@@ -277,6 +279,7 @@ fn a_database_of_version_1_opens() {
         .refresh(&Refresh { token }, START, &mut Vec::new())
         .unwrap();
     let call = Deliver {
+        visible_from: Seq::new(1),
         user_id: me(),
         conversation: group_summary(1, "Hikers"),
         events: messages(group(1), 5..=5),
