@@ -164,6 +164,9 @@ fn answer<S: Sql>(
     let user_id = session.user_id;
     let (here, head) = match service.position(user_id) {
         Ok(position) => position,
+        Err(ServiceError::Refused(problem)) if problem.code == Code::Unauthenticated => {
+            return Ok(closed(CloseCode::TokenExpired));
+        }
         Err(ServiceError::Refused(_)) => return Ok(closed(CloseCode::NotMember)),
         Err(failure) => return Err(failure),
     };

@@ -2,10 +2,12 @@
 
 mod acts;
 mod delivery;
+mod groups;
 mod hidden;
 mod log;
 mod many;
 mod outbox;
+mod policy;
 mod polls;
 mod receipts;
 mod replay;
