@@ -4,6 +4,7 @@ mod conversations;
 mod deletions;
 mod deliveries;
 mod live;
+mod people;
 mod presence;
 mod profile;
 mod sessions;
