@@ -50,7 +50,8 @@ test: build ## Run every test: native, whole-system, foreign clients
 	@node scripts/dev-vars.mjs
 	@node scripts/build-worker.mjs $(TEST_WORKERS)
 	@node scripts/build-spin.mjs $(TEST_COMPONENTS)
-	cargo test --workspace --exclude parlance-tests
+	cargo test --workspace --exclude parlance-tests --exclude parlance-spin-host
+	cargo test -p parlance-spin-host
 	cargo test -p parlance-tests --lib $(SYSTEM_TESTS)
 	@scripts/contract.sh
 	$(if $(wildcard tests/node),node --test "tests/node/**/*.test.mjs")

@@ -13,6 +13,7 @@ import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -83,7 +84,12 @@ function install(file, output) {
   const absolute = join(root, output);
   mkdirSync(dirname(absolute), { recursive: true });
   const partial = `${absolute}.${process.pid}`;
-  copyFileSync(file, partial);
+  try {
+    // The host is half a gigabyte with what debuggers want to know.
+    linkSync(file, partial);
+  } catch {
+    copyFileSync(file, partial);
+  }
   renameSync(partial, absolute);
 }
 
