@@ -21,6 +21,21 @@ const PHONE_HASH_KEY_BYTES: usize = 32;
 /// Characters of the admin token, at least.
 const ADMIN_TOKEN_CHARS: usize = 32;
 
+/// Every variable that [`Config::read`] asks for.
+pub const VARIABLES: [&str; 11] = [
+    "TOKEN_KEYS",
+    "PHONE_HASH_KEY",
+    "DEVELOPMENT",
+    "CODE_PROVIDER",
+    "TWILIO_ACCOUNT_SID",
+    "TWILIO_AUTH_TOKEN",
+    "TWILIO_FROM",
+    "TWILIO_BASE_URL",
+    "ADMIN_TOKEN",
+    "CORS_ORIGINS",
+    "RATE_LIMIT_SCALE",
+];
+
 /// The configuration of a deployment.
 #[derive(Debug)]
 pub struct Config {
@@ -315,6 +330,18 @@ mod tests {
         assert!(
             (read(&[("RATE_LIMIT_SCALE", "0")]).unwrap().rate_limit_scale).abs() < f64::EPSILON
         );
+    }
+
+    #[test]
+    fn every_variable_that_is_asked_for_is_listed() {
+        let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        let config = Config::read(|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            (name == "CODE_PROVIDER").then(|| "twilio".to_owned())
+        });
+        assert!(config.is_err());
+        let listed = VARIABLES.map(ToOwned::to_owned).into_iter().collect();
+        assert_eq!(asked.into_inner(), listed);
     }
 
     #[test]

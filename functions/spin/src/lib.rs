@@ -18,7 +18,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use parlance_embedded::Embedded;
-use parlance_functions::config::{Config, ConfigError};
+use parlance_functions::config::{Config, ConfigError, VARIABLES};
 use parlance_functions::{Reply, respond};
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
@@ -37,19 +37,6 @@ thread_local! {
     static SETTINGS: OnceCell<Rc<Settings>> = const { OnceCell::new() };
 }
 
-/// The variables that [`Config`] reads; `spin.toml` names them in lower case.
-const VARIABLES: [&str; 9] = [
-    "TOKEN_KEYS",
-    "PHONE_HASH_KEY",
-    "DEVELOPMENT",
-    "CODE_PROVIDER",
-    "TWILIO_ACCOUNT_SID",
-    "TWILIO_AUTH_TOKEN",
-    "TWILIO_FROM",
-    "TWILIO_BASE_URL",
-    "CORS_ORIGINS",
-];
-const RATE_LIMIT_SCALE: &str = "RATE_LIMIT_SCALE";
 const MAINTENANCE_TOKEN: &str = "MAINTENANCE_TOKEN";
 
 async fn settings() -> Rc<Settings> {
@@ -57,7 +44,7 @@ async fn settings() -> Rc<Settings> {
         return settings;
     }
     let mut values = Vec::new();
-    for name in VARIABLES.into_iter().chain([RATE_LIMIT_SCALE]) {
+    for name in VARIABLES {
         if let Some(value) = variable(name).await {
             values.push((name, value));
         }
@@ -73,7 +60,7 @@ async fn settings() -> Rc<Settings> {
     SETTINGS.with(|cell| Rc::clone(cell.get_or_init(|| settings)))
 }
 
-/// A variable's value; one that is blank is not set.
+/// A variable's value, which `spin.toml` names in lower case; one that is blank is not set.
 async fn variable(name: &str) -> Option<String> {
     let value = spin_sdk::variables::get(name.to_ascii_lowercase()).await;
     value.ok().filter(|value| !value.trim().is_empty())
