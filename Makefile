@@ -14,45 +14,67 @@ export PORT STATE_DIR VARS WASM_BINDGEN_VERSION WORKER_BUILD_VERSION TOOLS
 # Node, wrangler, esbuild and wasm-opt are those of package.json.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-# Crates that become WebAssembly, besides the Worker itself: workers that only tests use.
-TEST_WORKERS := $(wildcard tests/sql-worker)
-WASM := --target wasm32-unknown-unknown
+# Crates that become WebAssembly and that only tests use.
+TEST_WORKERS := tests/sql-worker
+TEST_COMPONENTS := tests/sql-spin
+# Tests of the whole system on workerd. The contract is run for each edition.
+SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
 
-.PHONY: help dev build test lint fmt clean setup
+.PHONY: help dev spin build build-worker build-spin test lint fmt clean setup
 .DEFAULT_GOAL := help
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  make dev PORT=9000 STATE_DIR=.state/b VARS="RATE_LIMIT_SCALE=0"\n'
 
-dev: build ## Build, then serve on http://127.0.0.1:$PORT with state in $STATE_DIR
+dev: build-worker ## Build, then serve on http://127.0.0.1:$PORT with state in $STATE_DIR
 	@node scripts/dev-vars.mjs
 	@exec env STOP_WITH_PARENT=1 node scripts/dev.mjs
 
-build: setup ## Compile the Worker to WebAssembly, if anything changed
+# It has a port and a state of its own, where none are given.
+spin: export PORT := $(if $(filter file,$(origin PORT)),3000,$(PORT))
+spin: export STATE_DIR := $(if $(filter file,$(origin STATE_DIR)),.state/spin,$(STATE_DIR))
+spin: build-spin ## Build, then serve the Spin edition on http://127.0.0.1:3000
+	@node scripts/dev-vars.mjs
+	@exec scripts/spin.sh
+
+build: build-worker build-spin ## Compile both editions to WebAssembly, if anything changed
+
+build-worker: setup
 	@node scripts/build-worker.mjs functions/worker
+
+build-spin: setup-rust setup-node
+	@node scripts/build-spin.mjs functions/spin
 
 test: build ## Run every test: native, whole-system, foreign clients
 	@node scripts/dev-vars.mjs
-	@$(if $(TEST_WORKERS),node scripts/build-worker.mjs $(TEST_WORKERS))
-	cargo test --workspace
+	@node scripts/build-worker.mjs $(TEST_WORKERS)
+	@node scripts/build-spin.mjs $(TEST_COMPONENTS)
+	cargo test --workspace --exclude parlance-tests --exclude parlance-spin-host
+	cargo test -p parlance-spin-host
+	cargo test -p parlance-tests --lib $(SYSTEM_TESTS)
+	@scripts/contract.sh
 	$(if $(wildcard tests/node),node --test "tests/node/**/*.test.mjs")
 
 lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@bash scripts/clippy-wasm.sh functions/worker durable-objects $(TEST_WORKERS)
+	@bash scripts/clippy-wasm.sh wasm32-unknown-unknown functions/worker durable-objects $(TEST_WORKERS)
+	@bash scripts/clippy-wasm.sh wasm32-wasip2 functions/spin $(TEST_COMPONENTS)
 
 fmt: setup-rust ## Format the Rust code
 	cargo fmt --all
 
 clean: ## Remove what was built; keeps state, node_modules and the cached tools
 	cargo clean
-	rm -rf functions/worker/build tests/*/build .wrangler
+	rm -rf functions/*/build tests/*/build .wrangler
 
 setup: setup-rust
 	@bash scripts/setup.sh node tools
 
-.PHONY: setup-rust
+.PHONY: setup-rust setup-node
 setup-rust:
 	@bash scripts/setup.sh rust
+
+setup-node:
+	@bash scripts/setup.sh node

@@ -8,10 +8,11 @@
 // nothing. Must not download anything: the tools are those that scripts/setup.sh brought.
 
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
+
+import { fingerprint, fingerprintBelow, size } from "./fingerprint.mjs";
 
 const root = resolve(import.meta.dirname, "..");
 const { TOOLS, WASM_BINDGEN_VERSION, WORKER_BUILD_VERSION } = process.env;
@@ -23,46 +24,16 @@ const SHARED_INPUTS = [
   "rust-toolchain.toml",
   "package-lock.json",
   "scripts/build-worker.mjs",
+  "scripts/fingerprint.mjs",
   "shared",
-  "functions",
+  "functions/Cargo.toml",
+  "functions/src",
   "durable-objects",
 ];
-const NOT_INPUTS = new Set(["build", "target", "node_modules"]);
-
-/** Every file below `path` (itself, if it is one), in a fixed order. */
-function filesBelow(path) {
-  const absolute = join(root, path);
-  if (!existsSync(absolute)) return [];
-  const entries = readdirSync(absolute, { withFileTypes: true, throwIfNoEntry: false });
-  return entries
-    .filter((entry) => !NOT_INPUTS.has(entry.name) && !entry.name.startsWith("."))
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .flatMap((entry) =>
-      entry.isDirectory() ? filesBelow(join(path, entry.name)) : [join(path, entry.name)],
-    );
-}
-
-function fingerprint(files) {
-  const hash = createHash("sha256");
-  for (const file of files) {
-    const absolute = join(root, file);
-    if (!existsSync(absolute)) continue;
-    const content = readFileSync(absolute);
-    hash.update(`${file}\0${content.length}\0`).update(content);
-  }
-  return hash.digest("hex");
-}
 
 function inputsOf(crate) {
-  const paths = [...new Set([...SHARED_INPUTS, crate])];
-  const files = paths.flatMap((path) =>
-    /\.(toml|lock|json|mjs)$/.test(path) ? [path] : filesBelow(path),
-  );
-  return `${fingerprint(files)} ${WASM_BINDGEN_VERSION} ${WORKER_BUILD_VERSION} ${process.env.RUSTFLAGS ?? ""}`;
-}
-
-function size(bytes) {
-  return `${(bytes / 1024).toFixed(0)} KiB`;
+  const inputs = fingerprintBelow([...SHARED_INPUTS, crate]);
+  return `${inputs} ${WASM_BINDGEN_VERSION} ${WORKER_BUILD_VERSION} ${process.env.RUSTFLAGS ?? ""}`;
 }
 
 function build(crate) {

@@ -230,8 +230,8 @@ impl Row {
 pub struct Rows {
     /// The rows, all of them: use LIMIT where there can be many.
     pub rows: Vec<Row>,
-    /// Rows written, index rows included, where the engine counts them (a Durable Object does);
-    /// natively the rows changed.
+    /// Rows written, for measurements: with index rows in a Durable Object; natively the rows
+    /// changed; 0 on Spin, which does not tell.
     pub written: u64,
 }
 

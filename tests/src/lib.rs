@@ -3,7 +3,8 @@
 //! A test starts the service as a user of the repository would ([`server`]), signs people up
 //! ([`user`]) and asks over HTTP ([`api`]), talks over sockets ([`socket`]) or
 //! without ([`fallback`]), makes tokens that the service
-//! never issued ([`token`]) and plays the provider of text messages ([`sms`]).
+//! never issued ([`token`]) and plays the provider of text messages ([`sms`]). The host of Spin
+//! components is also tested by itself ([`host`]).
 //!
 //! What always holds: nothing here links the service's own crates, so that the tests see what
 //! a foreign client sees; no test asserts speed, and every wait has a generous bound; no server
@@ -12,6 +13,7 @@
 pub mod api;
 pub mod edition;
 pub mod fallback;
+pub mod host;
 pub mod raw;
 pub mod scene;
 pub mod server;

@@ -50,10 +50,10 @@ async fn a_report_takes_the_conversation_s_copy_of_the_message_to_the_moderators
         fake.calls(),
         ["CONVERSATION copy_message", "MODERATION file_report"]
     );
-    let made = fake.made.borrow();
-    assert_eq!(made[1].name, "moderation");
+    let filed = fake.made.borrow()[1].clone();
+    assert_eq!(filed.name, "moderation");
     assert_eq!(
-        made[1].fields(),
+        filed.fields(),
         &json!({"reporter_id": ME, "reason": "cruel", "message": reported()})
     );
     assert!(!fake.log().contains("cruel"));

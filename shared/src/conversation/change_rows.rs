@@ -183,3 +183,54 @@ pub(super) fn read(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "00000000-0000-4000-8000-000000000001";
+
+    #[test]
+    fn the_stored_form_of_changes_is_pinned() {
+        let stored = |change: &str, previous| {
+            let head = format!(
+                r#""conversation_id":"{ID}","seq":3,"message_id":"{ID}","created_at":"1970-01-01T00:00:00.000Z""#
+            );
+            let change = serde_json::from_str(&format!("{{{head},{}}}", change.replace("ID", ID)));
+            write(&change.unwrap(), previous).unwrap()
+        };
+        let at = "1970-01-01T00:00:00.000Z";
+        let edited = format!(r#""type":"message_edited","content":"x","edited_at":"{at}""#);
+        assert_eq!(
+            stored(&edited, Some(Seq::new(2))),
+            (20, r#"{"content":"x","previous":2}"#.to_owned())
+        );
+        let deleted = format!(
+            r#""type":"message_deleted","sender_id":"ID","deleted_by":"ID","deleted_at":"{at}""#
+        );
+        assert_eq!(
+            stored(&deleted, None),
+            (21, format!(r#"{{"sender_id":"{ID}"}}"#))
+        );
+        for (change, kind, body) in [
+            (
+                r#""type":"reaction","user_id":"ID","emoji":"👍","removed":true"#,
+                22,
+                r#"{"emoji":"👍","removed":true}"#,
+            ),
+            (
+                r#""type":"pin_changed","pinned":true,"changed_by":"ID""#,
+                23,
+                r#"{"pinned":true}"#,
+            ),
+            (
+                r#""type":"poll_vote","user_id":"ID","options":[1]"#,
+                24,
+                r#"{"options":[1]}"#,
+            ),
+            (r#""type":"poll_closed","closed_by":"ID""#, 25, "{}"),
+        ] {
+            assert_eq!(stored(change, None), (kind, body.to_owned()));
+        }
+    }
+}

@@ -208,3 +208,54 @@ impl MessageChange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::event::Event;
+    use crate::protocol::frame::ServerFrame;
+
+    const ID: &str = "00000000-0000-4000-8000-000000000001";
+    const AT: &str = "1970-01-01T00:00:00.000Z";
+
+    fn pinned(text: &str) -> MessageChange {
+        let text = text.replace("ID", ID).replace("AT", AT);
+        let change: MessageChange = serde_json::from_str(&text).unwrap();
+        let frame = ServerFrame::Event(Event::Changed(change.clone()));
+        assert_eq!(frame.to_text(), text);
+        let read: ServerFrame = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, frame);
+        assert_eq!(change.seq(), Seq::new(3));
+        assert_eq!(change.created_at(), Timestamp::from_millis(0));
+        assert_eq!(change.message_id(), ID.parse().unwrap());
+        change
+    }
+
+    #[test]
+    fn the_wire_form_of_changes_is_pinned() {
+        let head = r#""conversation_id":"ID","seq":3,"message_id":"ID""#;
+        let edited = pinned(&format!(
+            r#"{{"type":"message_edited",{head},"content":"x","mentions":["ID"],"edited_at":"AT"}}"#
+        ));
+        let bare = format!(r#"{{"type":"message_edited",{head},"content":"","edited_at":"AT"}}"#);
+        assert_eq!(edited.without_content(), pinned(&bare));
+        let deleted = pinned(&format!(
+            r#"{{"type":"message_deleted",{head},"sender_id":"ID","deleted_by":"ID","deleted_at":"AT"}}"#
+        ));
+        let bare =
+            format!(r#"{{"type":"message_deleted",{head},"deleted_by":"ID","deleted_at":"AT"}}"#);
+        assert_eq!(deleted.seen_by_latecomers(), pinned(&bare));
+        for rest in [
+            r#""type":"reaction",HEAD,"user_id":"ID","emoji":"👍","removed":false"#,
+            r#""type":"pin_changed",HEAD,"pinned":true,"changed_by":"ID""#,
+            r#""type":"poll_vote",HEAD,"user_id":"ID","options":[0,2]"#,
+            r#""type":"poll_closed",HEAD,"closed_by":"ID""#,
+        ] {
+            let change = pinned(&format!(
+                r#"{{{},"created_at":"AT"}}"#,
+                rest.replace("HEAD", head)
+            ));
+            assert_eq!(change.clone().seen_by_latecomers(), change);
+        }
+    }
+}

@@ -100,7 +100,6 @@ fn returning(sql: &dyn Sql) -> Result<(), String> {
     let statement = "INSERT INTO probe VALUES (1, ?, 'x') ON CONFLICT DO NOTHING RETURNING id";
     let fresh = exec(sql, statement, params![7_i64])?;
     ensure(fresh.rows.len() == 1, "a fresh row was not returned")?;
-    ensure(fresh.written >= 1, "a written row was not counted")?;
     let again = exec(sql, statement, params![7_i64])?;
     ensure(
         again.rows.is_empty(),

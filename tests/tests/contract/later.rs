@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use parlance_tests::scene::pair;
-use parlance_tests::{eventually, uuid};
+use parlance_tests::{Server, User, eventually, uuid};
 use serde_json::{Value, json};
 
 /// A time from now, as a client writes it: RFC 3339 in UTC.
@@ -66,6 +66,27 @@ async fn a_scheduled_message_waits_is_listed_and_is_sent_once() {
         (&again["type"], &again["duplicate"]),
         (&json!("msg_ack"), &json!(true))
     );
+}
+
+#[tokio::test]
+async fn a_scheduled_message_whose_time_comes_while_the_service_is_down_is_sent_once_it_is_back() {
+    let mut server = Server::start();
+    let [ann, bob] = User::sign_up_all(&server).await;
+    let id = ann.direct(&bob).await;
+    let send_at = from_now(Duration::from_secs(2));
+    let body = json!({"client_msg_id": uuid(), "content": "later", "send_at": send_at});
+    let path = format!("/conversations/{id}/messages");
+    ann.api.post(&path, body).await.ok(202);
+    server.kill_hard();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    server.restart();
+    let (ann, bob) = (ann.at(&server), bob.at(&server));
+    eventually("the message to be sent", async || {
+        bob.item(&id).await.filter(|item| item["head_seq"] == 1)
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(ann.events(&id, 0).await.len(), 1);
 }
 
 #[tokio::test]

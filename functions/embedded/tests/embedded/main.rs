@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod acts;
 mod chat;
 mod fallbacks;
 mod maintenance;

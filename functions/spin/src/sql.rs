@@ -1,0 +1,81 @@
+//! The storage seam over Spin's SQLite, by the synchronous half of its interface
+//! (`spin:sqlite@3.1.0`), so that no other request gets between two statements.
+
+use parlance_shared::sql::{Param, Row, Rows, Sql, SqlError, Value};
+use spin_sdk::sqlite::wit::sqlite::{Connection, Error, Value as SpinValue};
+
+/// The database of `spin.toml`.
+const DATABASE: &str = "default";
+/// What SQLite says where another connection writes (sqlite3.c, `sqlite3ErrStr`).
+const LOCKED: &str = "database is locked";
+
+/// A connection to Spin's database.
+pub struct SpinSql(Connection);
+
+impl SpinSql {
+    /// Opens a connection of its own.
+    ///
+    /// # Errors
+    /// When there is no such database.
+    pub fn open() -> Result<Self, SqlError> {
+        Connection::open(DATABASE).map(Self).map_err(told)
+    }
+}
+
+fn told(error: Error) -> SqlError {
+    match error {
+        Error::NoSuchDatabase => SqlError::Engine("there is no such database".to_owned()),
+        Error::AccessDenied => {
+            SqlError::Engine("spin.toml does not give the component the database".to_owned())
+        }
+        Error::InvalidConnection => SqlError::Engine("the connection has ended".to_owned()),
+        Error::DatabaseFull => SqlError::Engine("the database is full".to_owned()),
+        Error::Io(detail) if detail.contains(LOCKED) => SqlError::Busy,
+        Error::Io(detail) => SqlError::Engine(detail),
+    }
+}
+
+fn given(param: &Param<'_>) -> SpinValue {
+    match *param {
+        Param::Null => SpinValue::Null,
+        Param::Integer(number) => SpinValue::Integer(number),
+        Param::Real(number) => SpinValue::Real(number),
+        Param::Text(text) => SpinValue::Text(text.to_owned()),
+        Param::Blob(bytes) => SpinValue::Blob(bytes.to_vec()),
+    }
+}
+
+fn taken(value: SpinValue) -> Value {
+    match value {
+        SpinValue::Null => Value::Null,
+        SpinValue::Integer(number) => Value::Integer(number),
+        SpinValue::Real(number) => Value::Real(number),
+        SpinValue::Text(text) => Value::Text(text),
+        SpinValue::Blob(bytes) => Value::Blob(bytes),
+    }
+}
+
+impl Sql for SpinSql {
+    /// What was written is not counted: this interface cannot tell it from what was written
+    /// before.
+    fn exec(&self, statement: &'static str, params: &[Param<'_>]) -> Result<Rows, SqlError> {
+        let params: Vec<_> = params.iter().map(given).collect();
+        let result = self.0.execute(statement, &params).map_err(told)?;
+        let rows = result
+            .rows
+            .into_iter()
+            .map(|row| Row::new(row.values.into_iter().map(taken).collect()))
+            .collect();
+        Ok(Rows { rows, written: 0 })
+    }
+
+    fn transaction(&self, body: &mut dyn FnMut() -> Result<(), SqlError>) -> Result<(), SqlError> {
+        self.exec("BEGIN IMMEDIATE", &[])?;
+        let done = body().and_then(|()| self.exec("COMMIT", &[]).map(|_| ()));
+        if done.is_err() {
+            // The first error is the one to report; SQLite undoes what is left open.
+            let _ = self.exec("ROLLBACK", &[]);
+        }
+        done
+    }
+}
