@@ -38,7 +38,7 @@ thread_local! {
 }
 
 /// The variables that [`Config`] reads; `spin.toml` names them in lower case.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "TOKEN_KEYS",
     "PHONE_HASH_KEY",
     "DEVELOPMENT",
@@ -48,6 +48,7 @@ const VARIABLES: [&str; 9] = [
     "TWILIO_FROM",
     "TWILIO_BASE_URL",
     "CORS_ORIGINS",
+    "ADMIN_TOKEN",
 ];
 const RATE_LIMIT_SCALE: &str = "RATE_LIMIT_SCALE";
 const MAINTENANCE_TOKEN: &str = "MAINTENANCE_TOKEN";
