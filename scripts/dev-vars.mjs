@@ -26,6 +26,7 @@ DEVELOPMENT="1"
 CODE_PROVIDER="dev"
 TOKEN_KEYS="${kid}:${key()}"
 PHONE_HASH_KEY="${key()}"
+ADMIN_TOKEN="${key()}"
 `,
     { mode: 0o600, flag: "wx" },
   );

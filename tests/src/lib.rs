@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use api::{Api, Reply};
 pub use edition::Edition;
-pub use server::Server;
+pub use server::{ADMIN_TOKEN, Server};
 pub use socket::{Opening, Refused, Socket};
 pub use user::User;
 

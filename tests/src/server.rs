@@ -205,6 +205,9 @@ impl Running {
     }
 }
 
+/// What admins of these servers prove themselves with.
+pub const ADMIN_TOKEN: &str = "parlance-tests-admin-token-of-many-characters";
+
 fn defaults() -> BTreeMap<String, String> {
     [
         ("TOKEN_KEYS", Key::first().setting()),
@@ -215,6 +218,7 @@ fn defaults() -> BTreeMap<String, String> {
         ("DEVELOPMENT", "1".to_owned()),
         ("CODE_PROVIDER", "dev".to_owned()),
         ("RATE_LIMIT_SCALE", "0".to_owned()),
+        ("ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

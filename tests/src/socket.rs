@@ -433,9 +433,12 @@ pub fn events_of(frames: &[Value], conversation: &str) -> Vec<Value> {
 }
 
 /// The types of the events of a conversation's log.
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 12] = [
     "new_message",
     "member_added",
+    "member_removed",
+    "role_changed",
+    "conversation_deleted",
     "conversation_changed",
     "message_edited",
     "message_deleted",

@@ -23,6 +23,10 @@ use crate::sql::migrations::LazySchema;
 use crate::sql::{Row, Sql, SqlError, Value, transact};
 use crate::time::Timestamp;
 
+/// The largest number that every platform takes to its database and back: they are JavaScript's
+/// on some.
+const MOST: u64 = (1 << 53) - 1;
+
 /// The columns that [`read_report`] reads.
 macro_rules! report_columns {
     () => {
@@ -208,7 +212,7 @@ impl<S: Sql> ModerationService<S> {
              ORDER BY entry DESC LIMIT ?",
             params![
                 self.scope,
-                before.map_or(i64::MAX, integer),
+                integer(before.unwrap_or(MOST)),
                 call.limit.saturating_add(1)
             ],
         )?;
@@ -236,7 +240,7 @@ impl<S: Sql> ModerationService<S> {
 }
 
 fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    i64::try_from(number.min(MOST)).unwrap_or_default()
 }
 
 fn json(value: &impl Serialize) -> Result<String, SqlError> {

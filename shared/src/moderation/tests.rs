@@ -168,6 +168,12 @@ fn every_act_is_noted_in_order_without_gaps() {
     assert_eq!(entries[0].1, AdminAct::ListAudit);
     assert_eq!(entries[2].1, suspended);
     assert_eq!(entries[4].1, AdminAct::ListReports);
+    let beyond = ListAudit {
+        cursor: Some(crate::page::cursor(&u64::MAX)),
+        limit: 1,
+    };
+    let page: AuditPage = world.ask(beyond).unwrap();
+    assert_eq!(page.entries[0].entry, 6);
     // A resolution that changed nothing is no act; a refusal neither.
     let note = String::new();
     assert!(
@@ -175,7 +181,7 @@ fn every_act_is_noted_in_order_without_gaps() {
             .ask::<ReportView>(ResolveReport { report_id, note })
             .is_err()
     );
-    assert_eq!(world.audit().len(), 6);
+    assert_eq!(world.audit().len(), 7);
     let json = serde_json::to_value(&suspended).unwrap();
     assert_eq!(json["act"], "suspend_user");
 }

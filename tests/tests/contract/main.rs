@@ -13,5 +13,8 @@ mod durability;
 mod edition;
 mod errors;
 mod fallbacks;
+mod groups;
 mod later;
+mod moderation;
+mod people;
 mod writers;

@@ -6,6 +6,7 @@
 mod acts;
 mod chat;
 mod fallbacks;
+mod groups;
 mod maintenance;
 mod support;
 mod writers;

@@ -115,6 +115,7 @@ impl Service {
                 "PHONE_HASH_KEY" => SEED,
                 "DEVELOPMENT" => "1",
                 "CODE_PROVIDER" => "dev",
+                "ADMIN_TOKEN" => "an-admin-token-of-32-characters-or-more",
                 _ => return None,
             };
             Some(value.to_owned())
