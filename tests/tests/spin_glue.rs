@@ -54,7 +54,10 @@ async fn a_request_arrives_as_it_was_sent_with_the_address_that_the_host_saw() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_marked_and_not_kept() {
     let host = Host::start(&[]);
-    let request = host.client.post(host.at("/request")).body(vec![7; LIMIT + 1]);
+    let request = host
+        .client
+        .post(host.at("/request"))
+        .body(vec![7; LIMIT + 1]);
     let seen: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(seen["oversized"], true);
     assert_eq!(seen["bytes"], 0);
