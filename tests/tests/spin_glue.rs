@@ -108,10 +108,12 @@ async fn a_trap_costs_its_own_instance_only() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_it_with_success() {
+async fn sigterm_ends_it_with_success_and_without_complaint() {
     let mut host = Host::start(&[]);
-    host.ask("/entries").await;
+    let stream = host.client.get(host.at("/stream")).send().await.unwrap();
     assert_eq!(host.terminate(), Some(0));
+    assert!(!host.log().contains("ended"), "{}", host.log());
+    drop(stream);
 }
 
 #[test]
