@@ -21,7 +21,7 @@ use parlance_shared::moderation::call::{ModerationObject, ModerationRequest};
 use parlance_shared::moderation::service::ModerationService;
 use parlance_shared::protocol::frame::ServerFrame;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
-use parlance_shared::sql::SqlError;
+use parlance_shared::sql::{Sql as _, SqlError};
 use parlance_shared::time::Timestamp;
 use parlance_shared::user::call::{Signal, UserRequest};
 use parlance_shared::user::effect::{RequestId, Ticket};
@@ -86,6 +86,9 @@ impl<H: Host> Place<H> {
     pub async fn connect(&self) -> Result<Database<H>, SqlError> {
         let sql = Rc::new(Connection::new(self.host.open()?));
         if !crate::schema::is_installed(&sql)? {
+            // Readers then wait for no writer, and a commit for one write to the disk. The file
+            // remembers it. A server in place of a file may have no such thing: then it is as it is.
+            let _ = sql.exec("PRAGMA journal_mode = WAL", &[]);
             self.begin(&sql, Mode::Write).await?;
             match crate::schema::install(&sql) {
                 Ok(()) => sql.commit()?,

@@ -2,7 +2,8 @@
 //! [`parlance_embedded::Embedded`], with Spin's SQLite, clock, random numbers and outgoing HTTP.
 //!
 //! What always holds: no more of a body is read than the limit and a chunk; nothing stays in the
-//! instance from one request to the next but the configuration, which never changes.
+//! instance from one request to the next but the configuration, which never changes, and
+//! connections that nobody uses.
 //!
 //! Must not: know a path of the API, a rule of chat, or the meaning of an error.
 
@@ -15,13 +16,16 @@ mod maintenance;
 mod sql;
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use parlance_embedded::Embedded;
+use parlance_embedded::{Embedded, Host as _};
 use parlance_functions::config::{Config, ConfigError, VARIABLES};
+use parlance_functions::log::failure;
 use parlance_functions::{Reply, respond};
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
+use spin_sdk::variables::Error as VariableError;
 
 use crate::host::SpinHost;
 
@@ -38,32 +42,37 @@ thread_local! {
 }
 
 const MAINTENANCE_TOKEN: &str = "MAINTENANCE_TOKEN";
-
+/// The settings, of variables that `spin.toml` names in lower case. Where a provider of variables fails, they lack its variables, and the next
+/// request asks it again.
 async fn settings() -> Rc<Settings> {
     if let Some(settings) = SETTINGS.with(|cell| cell.get().cloned()) {
         return settings;
     }
-    let mut values = Vec::new();
-    for name in VARIABLES {
-        if let Some(value) = variable(name).await {
-            values.push((name, value));
+    let mut values = BTreeMap::new();
+    let mut is_complete = true;
+    for name in VARIABLES.into_iter().chain([MAINTENANCE_TOKEN]) {
+        match spin_sdk::variables::get(name.to_ascii_lowercase()).await {
+            // One that is blank is not set.
+            Ok(value) if value.trim().is_empty() => {}
+            Ok(value) => {
+                values.insert(name, value);
+            }
+            Err(VariableError::Undefined(_)) => {}
+            // What a provider says may hold what it was asked with.
+            Err(_) => {
+                is_complete = false;
+                SpinHost.log(&failure(SpinHost.now(), "-", "variable_not_read", name));
+            }
         }
     }
-    let config = Config::read(|wanted| {
-        let found = values.iter().find(|(name, _)| *name == wanted);
-        found.map(|(_, value)| value.clone())
-    });
     let settings = Rc::new(Settings {
-        config,
-        maintenance_token: variable(MAINTENANCE_TOKEN).await,
+        config: Config::read(|name| values.get(name).cloned()),
+        maintenance_token: values.remove(MAINTENANCE_TOKEN),
     });
+    if !is_complete {
+        return settings;
+    }
     SETTINGS.with(|cell| Rc::clone(cell.get_or_init(|| settings)))
-}
-
-/// A variable's value, which `spin.toml` names in lower case; one that is blank is not set.
-async fn variable(name: &str) -> Option<String> {
-    let value = spin_sdk::variables::get(name.to_ascii_lowercase()).await;
-    value.ok().filter(|value| !value.trim().is_empty())
 }
 
 /// Answers a request.

@@ -1,5 +1,13 @@
 //! The storage seam over Spin's SQLite, by the synchronous half of its interface
 //! (`spin:sqlite@3.1.0`), so that no other request gets between two statements.
+//!
+//! A connection that is no longer needed waits in its instance for the next request, which finds
+//! the schema read and statements prepared.
+//!
+//! What always holds: a connection has one holder at a time; one that waits has no transaction
+//! open, and has not failed.
+
+use std::cell::{Cell, RefCell};
 
 use parlance_shared::sql::{Param, Row, Rows, Sql, SqlError, Value};
 use spin_sdk::sqlite::wit::sqlite::{Connection, Error, Value as SpinValue};
@@ -9,16 +17,52 @@ const DATABASE: &str = "default";
 /// What SQLite says where another connection writes (sqlite3.c, `sqlite3ErrStr`).
 const LOCKED: &str = "database is locked";
 
+/// Connections that wait in one instance at most.
+const IDLE: usize = 4;
+
+thread_local! {
+    static WAITING: RefCell<Vec<Connection>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A connection to Spin's database.
-pub struct SpinSql(Connection);
+pub struct SpinSql {
+    /// Nothing only while it is dropped.
+    connection: Option<Connection>,
+    has_transaction: Cell<bool>,
+    /// Whether the engine has failed at a statement, for whatever reason.
+    has_failed: Cell<bool>,
+}
 
 impl SpinSql {
-    /// Opens a connection of its own.
+    /// A connection of its own.
     ///
     /// # Errors
     /// When there is no such database.
     pub fn open() -> Result<Self, SqlError> {
-        Connection::open(DATABASE).map(Self).map_err(told)
+        let connection = match WAITING.with_borrow_mut(Vec::pop) {
+            Some(connection) => connection,
+            None => Connection::open(DATABASE).map_err(told)?,
+        };
+        Ok(Self {
+            connection: Some(connection),
+            has_transaction: Cell::new(false),
+            has_failed: Cell::new(false),
+        })
+    }
+}
+
+impl Drop for SpinSql {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && !self.has_transaction.get()
+            && !self.has_failed.get()
+        {
+            WAITING.with_borrow_mut(|waiting| {
+                if waiting.len() < IDLE {
+                    waiting.push(connection);
+                }
+            });
+        }
     }
 }
 
@@ -59,9 +103,18 @@ impl Sql for SpinSql {
     /// What was written is not counted: this interface cannot tell it from what was written
     /// before.
     fn exec(&self, statement: &'static str, params: &[Param<'_>]) -> Result<Rows, SqlError> {
+        let Some(connection) = &self.connection else {
+            return Err(SqlError::Engine("the connection has ended".to_owned()));
+        };
         let params: Vec<_> = params.iter().map(given).collect();
-        let result = self.0.execute(statement, &params).map_err(told)?;
-        let rows = result
+        let result = connection.execute(statement, &params).map_err(told);
+        match &result {
+            Ok(_) if statement.starts_with("BEGIN") => self.has_transaction.set(true),
+            Ok(_) if matches!(statement, "COMMIT" | "ROLLBACK") => self.has_transaction.set(false),
+            Ok(_) | Err(SqlError::Busy) => {}
+            Err(_) => self.has_failed.set(true),
+        }
+        let rows = result?
             .rows
             .into_iter()
             .map(|row| Row::new(row.values.into_iter().map(taken).collect()))

@@ -47,6 +47,7 @@ impl Loaded {
             database: options.database.clone(),
             variables: Arc::new(options.variables.clone()),
             concurrency: options.concurrency,
+            is_ending: Arc::default(),
         }))
     }
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,8 @@ pub struct Factory {
     pub variables: Variables,
     /// Requests that one instance runs at the same time.
     pub concurrency: usize,
+    /// Whether all instances are ended because the host ends.
+    pub is_ending: Arc<AtomicBool>,
 }
 
 impl Factory {
@@ -141,6 +144,7 @@ impl HandlerState for Factory {
             expiration: IdleTimeout(Box::pin(tokio::time::sleep(IDLE))),
             state: Reuse {
                 concurrency: self.concurrency,
+                is_ending: Arc::clone(&self.is_ending),
             },
         })
     }
@@ -167,6 +171,7 @@ impl WorkerExpiration for IdleTimeout {
 /// An instance takes several requests, also at the same time.
 pub struct Reuse {
     concurrency: usize,
+    is_ending: Arc<AtomicBool>,
 }
 
 impl WorkerState for Reuse {
@@ -194,7 +199,9 @@ impl WorkerState for Reuse {
     }
 
     fn drop(&self, _store: Store<Given>, result: Result<(), wasmtime::Error>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !self.is_ending.load(Ordering::Relaxed)
+        {
             eprintln!("spin-host: an instance ended: {error:?}");
         }
     }

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::os::unix::process::parent_id;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +51,7 @@ pub async fn run(Loaded(factory): Loaded, options: Options) -> Result<(), Box<dy
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut hung_up = signal(SignalKind::hangup())?;
+    let is_ending = Arc::clone(&factory.is_ending);
     let handler = ProxyHandler::new(factory);
     println!("Parlance is running on {url}");
     if options.hints {
@@ -67,6 +70,7 @@ pub async fn run(Loaded(factory): Loaded, options: Options) -> Result<(), Box<dy
         _ = hung_up.recv() => {}
         () = orphaned(), if options.stops_with_parent => {}
     }
+    is_ending.store(true, Ordering::Relaxed);
     Ok(())
 }
 
