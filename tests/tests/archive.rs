@@ -144,12 +144,14 @@ async fn a_kill_at_any_step_of_archiving_loses_and_doubles_nothing() {
     let id = ann.direct(&bob).await;
     let mut head = 0;
     let mut stopped = Vec::new();
-    for step in 1..=6 {
+    // The first segment is put, read back, recorded, and its bodies wiped; one that takes further
+    // events is read before, and what it replaces is deleted after.
+    for step in [4, 6, 5, 3, 2, 1] {
         server.restart_with(&[("STOP_ARCHIVE_AFTER", &step.to_string())]);
         (ann, bob) = (ann.at(&server), bob.at(&server));
         let before = server.log().matches("archive_stopped").count();
-        send(&ann, &id, head + 1..=head + 700).await;
-        head += 700;
+        send(&ann, &id, head + 1..=head + 300).await;
+        head += 300;
         let log = eventually("the archiving to stop there", async || {
             let log = server.log();
             (log.matches("archive_stopped").count() > before).then_some(log)
@@ -176,8 +178,8 @@ async fn a_kill_at_any_step_of_archiving_loses_and_doubles_nothing() {
     assert_each_once(&paged(&bob, &id).await, head);
     assert_eq!(ann.events(&id, 0).await.len() as u64, head);
     // It goes on and comes to its end.
-    send(&ann, &id, head + 1..=head + 700).await;
-    head += 700;
+    send(&ann, &id, head + 1..=head + 300).await;
+    head += 300;
     has_archived(&server, 1).await;
     assert_each_once(&paged(&bob, &id).await, head);
     assert!(!server.log().contains("segment_unreadable"));
