@@ -34,6 +34,18 @@ impl Edition {
         matches!(self, Self::Workers)
     }
 
+    /// Whether it has media in development without an S3 endpoint.
+    #[must_use]
+    pub const fn has_bucket(self) -> bool {
+        matches!(self, Self::Workers)
+    }
+
+    /// Whether it makes thumbnails of pictures that come without one.
+    #[must_use]
+    pub const fn makes_thumbnails(self) -> bool {
+        matches!(self, Self::Workers)
+    }
+
     /// The command that starts it on a free port with its state in `state`, and prints where.
     ///
     /// # Panics

@@ -10,8 +10,9 @@ use parlance_shared::conversation::call::{
     ConversationObject, ConversationRequest, OpenSocket, Schedule,
 };
 use parlance_shared::entropy::Entropy;
-use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::ids::{ConversationId, MediaId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::media::call::MediaObject;
 use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::Call;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
@@ -22,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::database::{Connection, Mode};
 use crate::session::HeldSession;
-use crate::{Embedded, Host, Place};
+use crate::{Embedded, Host, Place, Settings};
 
 /// Deliveries that a request makes before it is answered. The members of a larger group get the
 /// rest from whoever looks next.
@@ -33,15 +34,12 @@ pub(crate) const DELIVERIES: u32 = 64;
 pub enum NoSocket {}
 
 impl<H: Host> Embedded<H> {
-    /// The backend, with rate limits multiplied by `rate_limit_scale`; 0 turns them off. To be
-    /// made anew for each request: it keeps a connection once it has one.
+    /// The backend, with what a deployment's configuration says. To be made anew for each request:
+    /// it keeps a connection once it has one.
     #[must_use]
-    pub fn new(host: H, rate_limit_scale: f64) -> Self {
+    pub fn new(host: H, settings: Settings) -> Self {
         Self {
-            place: Rc::new(Place {
-                host,
-                rate_limit_scale,
-            }),
+            place: Rc::new(Place { host, settings }),
             connection: RefCell::new(None),
         }
     }
@@ -206,6 +204,15 @@ impl<H: Host> Backend for Embedded<H> {
                     turn.ask_moderation(request.clone())
                 })
                 .await
+        };
+        self.outcome(outcome.await)
+    }
+
+    async fn media<C: Call<MediaObject>>(&self, id: MediaId, call: C) -> Result<C::Reply, Problem> {
+        let request = call.into();
+        let outcome = async {
+            let sql = self.connection().await?;
+            self.place.ask_media(&sql, id, &request).await
         };
         self.outcome(outcome.await)
     }

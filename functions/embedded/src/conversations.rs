@@ -104,7 +104,7 @@ impl<H: Host> Turn<'_, H> {
         let mut rates: FrameRates = rates
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        rates.admit_message(self.place.rate_limit_scale, self.now)?;
+        rates.admit_message(self.place.settings.rate_limit_scale, self.now)?;
         let text =
             serde_json::to_string(&rates).map_err(|error| SqlError::Engine(error.to_string()))?;
         self.sql.exec(

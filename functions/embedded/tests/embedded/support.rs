@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
-use parlance_embedded::{Embedded, Host};
+use parlance_embedded::{Embedded, Host, Settings};
 use parlance_functions::answer::Pieces;
 use parlance_functions::backend::SendError;
 use parlance_functions::config::Config;
@@ -133,7 +133,13 @@ impl Service {
     }
 
     pub fn backend(&self) -> Embedded<Machine> {
-        Embedded::new(self.machine.clone(), self.scale)
+        Embedded::new(
+            self.machine.clone(),
+            Settings {
+                rate_limit_scale: self.scale,
+                ..Settings::default()
+            },
+        )
     }
 
     pub fn pass(&self, time: Duration) {
