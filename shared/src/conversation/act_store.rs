@@ -318,6 +318,7 @@ impl<S: Sql> Store<'_, S> {
         let body = MessageBody {
             content: "".into(),
             media_id: None,
+            media: None,
             mentions: Vec::new(),
             forwarded_from: None,
             ..target.body.clone()
