@@ -17,6 +17,7 @@ pub mod limiter;
 pub mod limits;
 pub mod media;
 pub mod moderation;
+pub mod need;
 pub mod object;
 pub mod page;
 pub mod protocol;
