@@ -1,6 +1,6 @@
 //! The backend: every call is a turn.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use parlance_functions::backend::{Backend, SendError};
@@ -14,6 +14,7 @@ use parlance_shared::ids::{ConversationId, MediaId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
 use parlance_shared::media::call::MediaObject;
 use parlance_shared::moderation::call::ModerationObject;
+use parlance_shared::need::Need;
 use parlance_shared::object::Call;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::SqlError;
@@ -161,9 +162,11 @@ impl<H: Host> Backend for Embedded<H> {
         let outcome = async {
             let sql = self.connection().await?;
             let mode = conversation_mode(&request);
-            self.place
-                .turn(&sql, mode, DELIVERIES, |turn| {
+            let is_admitted = Cell::new(false);
+            let attempt = || {
+                self.place.turn(&sql, mode, DELIVERIES, |turn| {
                     match &request {
+                        _ if is_admitted.get() => {}
                         ConversationRequest::Send(send) => turn.admit_message(send.device_id)?,
                         ConversationRequest::Schedule(Schedule {
                             device_id: Some(device_id),
@@ -173,7 +176,19 @@ impl<H: Host> Backend for Embedded<H> {
                     }
                     turn.conversation_answers(id, request.clone())
                 })
-                .await
+            };
+            loop {
+                match attempt().await {
+                    // The medium has to ask storage, between two turns.
+                    Err(ServiceError::Needs(Need::Medium(medium))) => {
+                        is_admitted.set(true);
+                        let attach = medium.attach.into();
+                        let media_id = medium.media_id;
+                        self.place.ask_media(&sql, media_id, &attach).await?;
+                    }
+                    outcome => break outcome,
+                }
+            }
         };
         self.outcome(outcome.await)
     }

@@ -24,8 +24,20 @@ enum Ask<'a> {
 }
 
 impl<H: Host> Turn<'_, H> {
+    /// Asks a medium, of another object's turn: nothing where storage has to be asked first.
+    pub fn ask_media(
+        &mut self,
+        id: MediaId,
+        request: &MediaRequest,
+    ) -> Result<Option<String>, ServiceError> {
+        match self.step_of(id, &Ask::Request(request), None)? {
+            Step::Done(reply, _) => Ok(Some(reply)),
+            Step::Errand { .. } => Ok(None),
+        }
+    }
+
     /// A medium does what it is asked, as far as it goes without storage.
-    fn ask_media(
+    fn step_of(
         &mut self,
         id: MediaId,
         ask: &Ask<'_>,
@@ -76,7 +88,7 @@ impl<H: Host> Place<H> {
             let ask = Ask::Request(request);
             let step = self
                 .turn(sql, Mode::Write, 0, |turn| {
-                    turn.ask_media(id, &ask, report.clone())
+                    turn.step_of(id, &ask, report.clone())
                 })
                 .await?;
             match step {
@@ -103,7 +115,7 @@ impl<H: Host> Place<H> {
         loop {
             let step = self
                 .turn(sql, Mode::Write, 0, |turn| {
-                    turn.ask_media(id, &Ask::Alarm, report.clone())
+                    turn.step_of(id, &Ask::Alarm, report.clone())
                 })
                 .await?;
             match step {

@@ -18,6 +18,7 @@ use crate::protocol::message::NewMessage;
 use crate::protocol::problem::{Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError};
+use crate::time::Timestamp;
 
 /// Answers that are kept for requests that are about to be made again. More of them than requests
 /// can be under way were left behind.
@@ -133,6 +134,12 @@ impl<S: Sql> ConversationService<S> {
                 },
             },
         }))
+    }
+
+    /// A medium's object could not be told: says what to set the alarm to, where it would not go
+    /// off soon.
+    pub fn release_later(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.arm_soon(now)
     }
 
     /// The medium's object has let go of the message.

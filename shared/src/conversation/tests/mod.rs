@@ -6,6 +6,7 @@ mod delivery;
 mod groups;
 mod hidden;
 mod log;
+mod media;
 mod many;
 mod outbox;
 mod policy;
