@@ -5,6 +5,7 @@
 //! again.
 
 use parlance_shared::media::errand::{Errand, ObjectKey, Report, Stored};
+use parlance_shared::protocol::media::Sha256Digest;
 use parlance_shared::time::Clock;
 use parlance_storage::s3::{self, S3, StorageError};
 use worker::{Bucket, Env, HttpMetadata, UploadedPart};
@@ -131,11 +132,16 @@ async fn run_at(bucket: &Bucket, errand: &Errand) -> Result<Report, StorageError
     match errand {
         Errand::Look { key } => {
             let found = bucket.head(key.to_string()).await.map_err(failed)?;
-            Ok(Report::Looked(found.map(|object| Stored {
-                size: object.size(),
-                content_type: object.http_metadata().content_type,
-                // It was checked as the object was put.
-                sha256: None,
+            Ok(Report::Looked(found.map(|object| {
+                let digest: Option<[u8; 32]> = object
+                    .checksum()
+                    .sha256
+                    .and_then(|bytes| bytes.try_into().ok());
+                Stored {
+                    size: object.size(),
+                    content_type: object.http_metadata().content_type,
+                    sha256: digest.map(Sha256Digest::from_bytes),
+                }
             })))
         }
         Errand::BeginParts { key, content_type } => {

@@ -11,7 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 use parlance_shared::limits;
 use parlance_shared::media::errand::{ObjectKey, Which};
-use parlance_shared::protocol::media::{MediaType, Sha256Digest};
+use parlance_shared::protocol::media::Sha256Digest;
 use parlance_shared::protocol::problem::{Code, Problem};
 use parlance_shared::time::Timestamp;
 use sha2::Sha256;
@@ -259,6 +259,8 @@ fn mac(key: &[u8], pieces: &[&[u8]]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use parlance_shared::protocol::media::MediaType;
 
     use super::*;
 

@@ -298,11 +298,9 @@ impl S3 {
                     Err(_) => Report::NotJoined,
                 })
             }
-            Errand::JoinParts { .. }
-                if status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_FOUND =>
-            {
-                Ok(Report::NotJoined)
-            }
+            // An upload that is over is answered 404, or 403 by some: whether it is whole is looked
+            // for next.
+            Errand::JoinParts { .. } if status.is_client_error() => Ok(Report::NotJoined),
             Errand::Remove { .. } => {
                 let failed = answers
                     .iter()

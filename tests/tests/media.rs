@@ -61,21 +61,43 @@ async fn a_photo_gets_a_thumbnail_that_is_upright_and_without_metadata() {
     ann.send_medium(&id, "image", &media_id).await.ok(201);
     let thumbnail = thumbnail_of(&bob, &media_id).await;
     assert_eq!(thumbnail.header("content-type"), "image/jpeg");
-    let small = image::load_from_memory(&thumbnail.bytes).expect("a picture").to_rgb8();
+    let small = image::load_from_memory(&thumbnail.bytes)
+        .expect("a picture")
+        .to_rgb8();
     assert_eq!(small.dimensions(), (240, 320));
     let (top, bottom) = (small.get_pixel(120, 20), small.get_pixel(120, 300));
-    assert!(top.0[0] > 150 && bottom.0[2] > 150, "what was left is on top");
+    assert!(
+        top.0[0] > 150 && bottom.0[2] > 150,
+        "what was left is on top"
+    );
     for trace in [&b"Exif"[..], b"SecretCamera"] {
-        let has = thumbnail.bytes.windows(trace.len()).any(|window| window == trace);
+        let has = thumbnail
+            .bytes
+            .windows(trace.len())
+            .any(|window| window == trace);
         assert!(!has, "{}", String::from_utf8_lossy(trace));
     }
-    let info = bob.api.get(&format!("/media/{media_id}/info")).await.ok(200);
-    assert_eq!((&info["width"], &info["height"]), (&json!(1200), &json!(1600)));
-    assert!(info["blurhash"].as_str().is_some_and(|text| text.len() == 28));
+    let info = bob
+        .api
+        .get(&format!("/media/{media_id}/info"))
+        .await
+        .ok(200);
+    assert_eq!(
+        (&info["width"], &info["height"]),
+        (&json!(1200), &json!(1600))
+    );
+    assert!(
+        info["blurhash"]
+            .as_str()
+            .is_some_and(|text| text.len() == 28)
+    );
     ann.send_medium(&id, "image", &media_id).await.ok(201);
     let again = &bob.events(&id, 1).await[0];
     assert_eq!(again["media"]["blurhash"], info["blurhash"]);
-    assert!(bob.download(&media_id).await.bytes == photo, "the photo is as it was");
+    assert!(
+        bob.download(&media_id).await.bytes == photo,
+        "the photo is as it was"
+    );
 }
 
 #[tokio::test]
@@ -94,12 +116,18 @@ async fn what_is_no_picture_gets_no_thumbnail_and_is_not_shown_as_a_page() {
     let honest = ann.upload("text/html", page).await;
     ann.send_medium(&id, "file", &honest).await.ok(201);
     let downloaded = bob.download(&honest).await;
-    assert_eq!(downloaded.header("content-type"), "application/octet-stream");
+    assert_eq!(
+        downloaded.header("content-type"),
+        "application/octet-stream"
+    );
     assert_eq!(downloaded.header("content-disposition"), "attachment");
     for answer in [shown, downloaded] {
         assert_eq!(answer.bytes, page);
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("content-security-policy"), "sandbox; default-src 'none'");
+        assert_eq!(
+            answer.header("content-security-policy"),
+            "sandbox; default-src 'none'"
+        );
         assert_eq!(answer.header("cache-control"), "no-store");
     }
 }
@@ -122,16 +150,25 @@ async fn a_file_comes_back_whole_or_in_ranges() {
     ] {
         let part = fetch("GET", &address, &[("range", range)], None).await;
         assert_eq!((part.status, &part.bytes[..]), (status, wanted), "{range}");
-        assert!(part.header("content-range").ends_with("/5242880"), "{range}");
+        assert!(
+            part.header("content-range").ends_with("/5242880"),
+            "{range}"
+        );
     }
     let head = fetch("HEAD", &address, &[], None).await;
-    assert_eq!((head.status, head.header("content-length")), (200, "5242880"));
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, "5242880")
+    );
 }
 
 #[tokio::test]
 async fn an_address_that_was_changed_or_is_foreign_is_refused() {
     let (ann, _, _) = pair().await;
-    let other = Server::start_with(&[("PHONE_HASH_KEY", "YW5vdGhlci1rZXktb2YtdGhpcnR5LXR3by1ieXRlcy4")]);
+    let other = Server::start_with(&[(
+        "PHONE_HASH_KEY",
+        "YW5vdGhlci1rZXktb2YtdGhpcnR5LXR3by1ieXRlcy4",
+    )]);
     let stranger = User::sign_up(&other).await;
     let body = || json!({"content_type": "image/png", "size": 10});
     let ticket = ann.begin_upload(body()).await;
@@ -153,12 +190,24 @@ async fn an_address_that_was_changed_or_is_foreign_is_refused() {
         let mut changed = ticket.clone();
         changed["upload_url"] = wrong.clone().into();
         let refused = put(&changed, b"0123456789").await;
-        assert!(matches!(refused.status, 403 | 404), "{wrong}: {}", refused.status);
+        assert!(
+            matches!(refused.status, 403 | 404),
+            "{wrong}: {}",
+            refused.status
+        );
     }
-    assert_eq!(fetch("GET", url, &[], None).await.status, 403, "it is for uploading alone");
+    assert_eq!(
+        fetch("GET", url, &[], None).await.status,
+        403,
+        "it is for uploading alone"
+    );
     assert_eq!(fetch("DELETE", url, &[], None).await.status, 405);
     assert_eq!(put(&ticket, b"0123456789").await.status, 200);
-    assert_eq!(put(&ticket, b"9876543210").await.status, 409, "it is there already");
+    assert_eq!(
+        put(&ticket, b"9876543210").await.status,
+        409,
+        "it is there already"
+    );
     let media_id = ticket["media_id"].as_str().expect("an id");
     assert_eq!(ann.download(media_id).await.bytes, b"0123456789");
 }
@@ -166,8 +215,14 @@ async fn an_address_that_was_changed_or_is_foreign_is_refused() {
 #[tokio::test]
 async fn bytes_that_are_not_as_announced_are_refused() {
     let (ann, _, id) = pair().await;
-    let ticket = ann.begin_upload(json!({"content_type": "image/png", "size": 10})).await;
-    for (bytes, why) in [(&b"012345678"[..], "shorter"), (b"0123456789a", "longer"), (b"", "empty")] {
+    let ticket = ann
+        .begin_upload(json!({"content_type": "image/png", "size": 10}))
+        .await;
+    for (bytes, why) in [
+        (&b"012345678"[..], "shorter"),
+        (b"0123456789a", "longer"),
+        (b"", "empty"),
+    ] {
         assert_eq!(put(&ticket, bytes).await.status, 400, "{why}");
     }
     for wrong in ["text/html", "image/png; charset=utf-8", ""] {
@@ -182,7 +237,9 @@ async fn bytes_that_are_not_as_announced_are_refused() {
     );
     assert_eq!(raw::status_of(root, head.as_bytes()).await, 400, "chunked");
     let media_id = ticket["media_id"].as_str().expect("an id");
-    ann.send_medium(&id, "image", media_id).await.invalid_field("media_id");
+    ann.send_medium(&id, "image", media_id)
+        .await
+        .invalid_field("media_id");
     // Of "0123456789".
     let sha256 = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882";
     let body = json!({"content_type": "image/png", "size": 10, "sha256": sha256});
@@ -200,9 +257,18 @@ async fn parts_are_uploaded_to_the_bucket_too() {
     let begun = ann.begin_upload(body).await;
     let media_id = begun["media_id"].as_str().expect("an id");
     let path = format!("/media/{media_id}/parts");
-    let signed = ann.api.post(&path, json!({"part_numbers": [1, 2]})).await.ok(200);
+    let signed = ann
+        .api
+        .post(&path, json!({"part_numbers": [1, 2]}))
+        .await
+        .ok(200);
     let mut parts = Vec::new();
-    for (ticket, part) in signed["parts"].as_array().expect("a list").iter().zip([&bytes[..PART], &bytes[PART..]]) {
+    for (ticket, part) in signed["parts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .zip([&bytes[..PART], &bytes[PART..]])
+    {
         // Sent again, as after a connection that broke.
         put(ticket, part).await;
         let done = put(ticket, part).await;
@@ -212,9 +278,18 @@ async fn parts_are_uploaded_to_the_bucket_too() {
     let complete = format!("/media/{media_id}/complete");
     let mut wrong = parts.clone();
     wrong[0]["etag"] = "\"00000000000000000000000000000000\"".into();
-    ann.api.post(&complete, json!({"parts": wrong})).await.invalid_field("parts");
-    ann.api.post(&complete, json!({"parts": parts})).await.ok(200);
-    ann.api.post(&complete, json!({"parts": parts})).await.ok(200);
+    ann.api
+        .post(&complete, json!({"parts": wrong}))
+        .await
+        .invalid_field("parts");
+    ann.api
+        .post(&complete, json!({"parts": parts}))
+        .await
+        .ok(200);
+    ann.api
+        .post(&complete, json!({"parts": parts}))
+        .await
+        .ok(200);
     ann.send_medium(&id, "video", media_id).await.ok(201);
     assert!(bob.download(media_id).await.bytes == bytes, "it is whole");
     let late = put(&signed["parts"][0], &bytes[..PART]).await;
@@ -253,7 +328,10 @@ async fn an_unused_upload_goes_from_the_bucket_by_the_alarm() {
         (fetch("GET", &address, &[], None).await.status == 404).then_some(())
     })
     .await;
-    user.api.get(&format!("/media/{media_id}")).await.problem(404, "not_found");
+    user.api
+        .get(&format!("/media/{media_id}"))
+        .await
+        .problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -275,7 +353,9 @@ async fn pages_of_listed_origins_can_upload() {
     let origin = "https://chat.example.com";
     let server = Server::start_with(&[("CORS_ORIGINS", origin)]);
     let user = User::sign_up(&server).await;
-    let ticket = user.begin_upload(json!({"content_type": "image/png", "size": 10})).await;
+    let ticket = user
+        .begin_upload(json!({"content_type": "image/png", "size": 10}))
+        .await;
     let url = ticket["upload_url"].as_str().expect("an address");
     let headers = [
         ("origin", origin),
@@ -287,12 +367,21 @@ async fn pages_of_listed_origins_can_upload() {
     assert_eq!(leave.header("access-control-allow-origin"), origin);
     assert!(leave.header("access-control-allow-methods").contains("PUT"));
     let put = put_with(&ticket, &[("origin", origin)], b"0123456789").await;
-    assert_eq!((put.status, put.header("access-control-allow-origin")), (200, origin));
+    assert_eq!(
+        (put.status, put.header("access-control-allow-origin")),
+        (200, origin)
+    );
 }
 
 #[tokio::test]
 async fn an_empty_object_is_no_media_upload() {
     let user = User::sign_up(server::shared()).await;
-    user.api.post("/media/upload", Value::Null).await.problem(415, "unsupported_media_type");
-    user.api.post("/media/upload", json!({})).await.invalid_field("content_type");
+    user.api
+        .post("/media/upload", Value::Null)
+        .await
+        .problem(415, "unsupported_media_type");
+    user.api
+        .post("/media/upload", json!({}))
+        .await
+        .invalid_field("content_type");
 }

@@ -6,13 +6,19 @@
 //!
 //! Must not: read or write anything but what it is handed.
 
+mod pixels;
+
 use std::io::Cursor;
 
 use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
 use image::codecs::png::{PngDecoder, PngEncoder};
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};
+use image::{
+    ColorType, ExtendedColorType, ImageDecoder, ImageEncoder as _, ImageError, ImageFormat, Limits,
+};
+
+use crate::pixels::Picture;
 
 /// Pixels of a thumbnail's longer side, at most.
 pub const LONGER_SIDE: u32 = 320;
@@ -116,7 +122,7 @@ fn limits(most_bytes: u64) -> Limits {
 
 /// A picture that was made small and turned upright, and its sides before it was made small.
 struct Upright {
-    small: DynamicImage,
+    small: Picture,
     width: u32,
     height: u32,
 }
@@ -130,54 +136,48 @@ fn decode(mut decoder: impl ImageDecoder, most: u64) -> Result<Upright, Thumbnai
     decoder.set_limits(limits(most)).map_err(told)?;
     // Metadata that cannot be read turns nothing.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let picture = DynamicImage::from_decoder(decoder).map_err(told)?;
-    let sides = match orientation {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => (picture.height(), picture.width()),
-        _ => (picture.width(), picture.height()),
-    };
+    let color = decoder.color_type();
+    let bytes = usize::try_from(decoder.total_bytes()).map_err(|_| ThumbnailError::TooLarge)?;
+    let mut raw = vec![0; bytes];
+    decoder.read_image(&mut raw).map_err(told)?;
     // Turned only once it is small: turning takes a copy.
-    let mut small = shrink(picture, LONGER_SIDE);
-    small.apply_orientation(orientation);
+    let small = pixels::shrink(&raw, color, width, height, LONGER_SIDE)
+        .ok_or(ThumbnailError::Broken)?
+        .upright(orientation);
+    let (width, height) = if pixels::is_lying(orientation) {
+        (height, width)
+    } else {
+        (width, height)
+    };
     Ok(Upright {
         small,
-        width: sides.0,
-        height: sides.1,
+        width,
+        height,
     })
 }
 
-fn shrink(picture: DynamicImage, side: u32) -> DynamicImage {
-    if picture.width() <= side && picture.height() <= side {
-        return picture;
-    }
-    picture.thumbnail(side, side)
-}
-
-fn encode(small: &DynamicImage) -> Result<(Vec<u8>, &'static str), ThumbnailError> {
+fn encode(small: &Picture) -> Result<(Vec<u8>, &'static str), ThumbnailError> {
+    let (width, height) = (small.width, small.height);
     let mut bytes = Vec::new();
-    let rgba = small.to_rgba8();
-    let is_opaque = rgba.pixels().all(|pixel| pixel.0.last() == Some(&u8::MAX));
-    if is_opaque {
-        let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
-        small.to_rgb8().write_with_encoder(encoder).map_err(told)?;
+    if small.is_opaque() {
+        JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
+            .encode(&small.rgb(), width, height, ExtendedColorType::Rgb8)
+            .map_err(told)?;
         Ok((bytes, "image/jpeg"))
     } else {
-        rgba.write_with_encoder(PngEncoder::new(&mut bytes))
+        PngEncoder::new(&mut bytes)
+            .write_image(&small.rgba, width, height, ExtendedColorType::Rgba8)
             .map_err(told)?;
         Ok((bytes, "image/png"))
     }
 }
 
-fn blurhash_of(small: &DynamicImage) -> Result<String, ThumbnailError> {
-    let tiny = shrink(small.clone(), BLURHASH_SIDE).to_rgba8();
-    let (across, down) = if tiny.width() >= tiny.height() {
-        (4, 3)
-    } else {
-        (3, 4)
-    };
-    blurhash::encode(across, down, tiny.width(), tiny.height(), tiny.as_raw())
+fn blurhash_of(small: &Picture) -> Result<String, ThumbnailError> {
+    let (width, height) = (small.width, small.height);
+    let tiny = pixels::shrink(&small.rgba, ColorType::Rgba8, width, height, BLURHASH_SIDE)
+        .ok_or(ThumbnailError::Broken)?;
+    let (across, down) = if width >= height { (4, 3) } else { (3, 4) };
+    blurhash::encode(across, down, tiny.width, tiny.height, &tiny.rgba)
         .map_err(|_| ThumbnailError::Broken)
 }
 

@@ -10,9 +10,9 @@ use parlance_shared::time::Clock;
 use worker::wasm_bindgen_futures::spawn_local;
 
 use super::{Core, OBJECT};
+use crate::alarm;
 use crate::host::{self, SystemClock};
 use crate::stub::{self, CallFailure};
-use crate::alarm;
 
 impl Core {
     /// Asks a medium's object whether a message may carry it.

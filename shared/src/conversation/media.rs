@@ -123,17 +123,19 @@ impl<S: Sql> ConversationService<S> {
         {
             state.has_releases = false;
         }
-        Ok(next.map(|(seq, media_id, sender_id, client_msg_id)| MediumRelease {
-            seq,
-            media_id,
-            release: Release {
-                message: MessageName {
-                    conversation_id,
-                    sender_id,
-                    client_msg_id,
+        Ok(
+            next.map(|(seq, media_id, sender_id, client_msg_id)| MediumRelease {
+                seq,
+                media_id,
+                release: Release {
+                    message: MessageName {
+                        conversation_id,
+                        sender_id,
+                        client_msg_id,
+                    },
                 },
-            },
-        }))
+            }),
+        )
     }
 
     /// A medium's object could not be told: says what to set the alarm to, where it would not go

@@ -14,7 +14,12 @@ impl Person<'_> {
         let body = json!({"content_type": "image/png", "size": 10});
         let begun = self.post("/media/upload", body).await.expect(201);
         let media_id = begun["media_id"].as_str().unwrap().to_owned();
-        assert!(begun["upload_url"].as_str().unwrap().starts_with("https://storage.example/"));
+        assert!(
+            begun["upload_url"]
+                .as_str()
+                .unwrap()
+                .starts_with("https://storage.example/")
+        );
         if is_there {
             self.service.put(&media_id);
         }
@@ -69,7 +74,10 @@ fn a_medium_is_looked_for_before_it_is_sent_and_noted_with_the_message() {
         assert_eq!(again["seq"], ack["seq"]);
         let got = bob.get(&format!("/media/{media_id}")).await;
         assert_eq!(got.status, 302);
-        let listed = bob.get(&format!("/conversations/{chat}/events")).await.expect(200);
+        let listed = bob
+            .get(&format!("/conversations/{chat}/events"))
+            .await
+            .expect(200);
         assert_eq!(listed["events"][0]["media"]["size"], 10);
     });
 }
@@ -105,7 +113,11 @@ fn maintenance_removes_what_was_sent_nowhere() {
         service.maintain().await;
         *service.machine.objects.borrow_mut() = kept;
         let gone = ada.get(&format!("/media/{unused}/info")).await;
-        assert_eq!(gone.status, 401, "the token has expired by now: {}", gone.body);
+        assert_eq!(
+            gone.status, 401,
+            "the token has expired by now: {}",
+            gone.body
+        );
         service.pass(Duration::from_secs(600));
         service.maintain().await;
         assert_eq!(service.stored(), 1);

@@ -10,8 +10,10 @@ use crate::protocol::message::ContentType;
 use crate::protocol::problem::ServiceError;
 
 fn details() -> MediaDetails {
-    serde_json::from_value(serde_json::json!({"kind": "image", "content_type": "image/png", "size": 9}))
-        .unwrap()
+    serde_json::from_value(
+        serde_json::json!({"kind": "image", "content_type": "image/png", "size": 9}),
+    )
+    .unwrap()
 }
 
 impl World {
@@ -23,7 +25,11 @@ impl World {
         }
     }
 
-    fn try_send(&mut self, sender: usize, message: &NewMessage) -> Result<MessageAck, ServiceError> {
+    fn try_send(
+        &mut self,
+        sender: usize,
+        message: &NewMessage,
+    ) -> Result<MessageAck, ServiceError> {
         let sender = self.users[sender];
         let (ack, effects) = self
             .service
@@ -78,7 +84,9 @@ fn a_message_is_stored_only_once_its_medium_has_noted_it() {
     assert!(!attach.forwarded);
     assert_eq!(world.head(), 0);
     let refusal = Problem::invalid_field("media_id", "was not uploaded yet");
-    let refused = world.send_picture(&message, Err(refusal.clone())).unwrap_err();
+    let refused = world
+        .send_picture(&message, Err(refusal.clone()))
+        .unwrap_err();
     assert_eq!(refused, ServiceError::Refused(refusal));
     assert_eq!(world.head(), 0);
     let ack = world.send_picture(&message, Ok(details())).unwrap();
@@ -89,7 +97,10 @@ fn a_message_is_stored_only_once_its_medium_has_noted_it() {
     let media_id = message.media_id.unwrap();
     assert_eq!(
         shown.media_url,
-        Some(format!("/api/v1/media/{media_id}?conversation_id={}", ack.conversation_id))
+        Some(format!(
+            "/api/v1/media/{media_id}?conversation_id={}",
+            ack.conversation_id
+        ))
     );
     // Its medium may be gone by now: it is not asked.
     let again = world.try_send(0, &message).unwrap();
@@ -101,15 +112,26 @@ fn what_would_be_refused_anyway_asks_no_medium() {
     let mut world = World::direct();
     let mut wrong = world.picture();
     wrong.reply_to = Some(MessageId::new(world.now, Seq::new(5), &world.entropy));
-    assert!(matches!(world.try_send(0, &wrong), Err(ServiceError::Refused(_))));
+    assert!(matches!(
+        world.try_send(0, &wrong),
+        Err(ServiceError::Refused(_))
+    ));
     let message = world.picture();
-    assert!(matches!(world.try_send(3, &message), Err(ServiceError::Refused(_))));
+    assert!(matches!(
+        world.try_send(3, &message),
+        Err(ServiceError::Refused(_))
+    ));
 }
 
 #[test]
 fn several_messages_are_sent_once_all_their_media_are_known() {
     let mut world = World::direct();
-    let messages = vec![world.text("before"), world.picture(), world.picture(), world.text("after")];
+    let messages = vec![
+        world.text("before"),
+        world.picture(),
+        world.picture(),
+        world.text("after"),
+    ];
     let send = |world: &mut World| {
         let call = crate::conversation::call::SendMany {
             actor: world.users[0],
@@ -123,10 +145,16 @@ fn several_messages_are_sent_once_all_their_media_are_known() {
         };
         assert_eq!(Some(need.media_id), picture.media_id);
         assert_eq!(world.head(), 0);
-        world.service.bring_medium(need.attach.message, Ok(details()));
+        world
+            .service
+            .bring_medium(need.attach.message, Ok(details()));
     }
     let (answers, _) = send(&mut world).unwrap();
-    assert!(answers.into_iter().all(|answer| answer.into_result().is_ok()));
+    assert!(
+        answers
+            .into_iter()
+            .all(|answer| answer.into_result().is_ok())
+    );
     assert_eq!(world.head(), 4);
 }
 
@@ -150,7 +178,10 @@ fn a_message_that_is_deleted_or_expires_lets_go_of_its_medium() {
     assert_eq!(world.releases(), []);
     let shown = world.log(1);
     let shown = shown[0].as_message().unwrap();
-    assert_eq!((shown.media_id, &shown.media_url, &shown.media), (None, &None, &None));
+    assert_eq!(
+        (shown.media_id, &shown.media_url, &shown.media),
+        (None, &None, &None)
+    );
 }
 
 #[test]
@@ -160,12 +191,16 @@ fn a_scheduled_message_notes_its_medium_at_once_and_lets_go_when_it_is_taken_bac
     message.send_at = Some(world.now + std::time::Duration::from_secs(60));
     let actor = world.users[0];
     let schedule = |world: &mut World, message: &NewMessage| {
-        world.service.schedule(actor, message.clone(), world.now, &world.entropy)
+        world
+            .service
+            .schedule(actor, message.clone(), world.now, &world.entropy)
     };
     let Err(ServiceError::Needs(Need::Medium(need))) = schedule(&mut world, &message) else {
         panic!("nothing is needed");
     };
-    world.service.bring_medium(need.attach.message, Ok(details()));
+    world
+        .service
+        .bring_medium(need.attach.message, Ok(details()));
     let (sent, _) = schedule(&mut world, &message).unwrap();
     let crate::conversation::call::Sent::Later(scheduled) = sent else {
         panic!("it was sent");
@@ -185,9 +220,14 @@ fn a_scheduled_message_is_sent_with_its_medium_when_its_time_has_come() {
     message.send_at = Some(world.now + std::time::Duration::from_secs(60));
     let actor = world.users[0];
     for _ in 0..2 {
-        match world.service.schedule(actor, message.clone(), world.now, &world.entropy) {
+        match world
+            .service
+            .schedule(actor, message.clone(), world.now, &world.entropy)
+        {
             Err(ServiceError::Needs(Need::Medium(need))) => {
-                world.service.bring_medium(need.attach.message, Ok(details()));
+                world
+                    .service
+                    .bring_medium(need.attach.message, Ok(details()));
             }
             other => assert!(other.is_ok()),
         }
@@ -198,10 +238,15 @@ fn a_scheduled_message_is_sent_with_its_medium_when_its_time_has_come() {
     let Some(Need::Medium(need)) = effects.needs else {
         panic!("nothing is needed");
     };
-    world.service.bring_medium(need.attach.message, Ok(details()));
+    world
+        .service
+        .bring_medium(need.attach.message, Ok(details()));
     let effects = world.service.on_timers(world.now, &world.entropy).unwrap();
     assert_eq!(effects.needs, None);
     let shown = world.log(1);
-    assert_eq!(shown[0].as_message().unwrap().media.as_deref(), Some(&details()));
+    assert_eq!(
+        shown[0].as_message().unwrap().media.as_deref(),
+        Some(&details())
+    );
     assert_eq!(world.releases(), []);
 }

@@ -42,6 +42,8 @@ fn what_is_not_as_it_was_announced_is_not_sent() {
     };
     let key = format!("media/{}/original", world.media_id);
     let other = crate::protocol::media::Sha256Digest::from_bytes([7; 32]);
+    world.objects.insert(key.clone(), stored(None));
+    assert_eq!(world.attach(message).unwrap_err().code, Code::Conflict);
     world.objects.insert(key.clone(), stored(Some(other)));
     assert_eq!(world.attach(message).unwrap_err().code, Code::Conflict);
     world.objects.insert(key, stored(digest.parse().ok()));
