@@ -158,6 +158,8 @@ pub const THUMBNAIL_BYTES: u64 = 512 * 1024;
 pub const MEDIA_PART_BYTES: u64 = 8 * 1024 * 1024;
 /// Bytes of a media type.
 pub const MEDIA_TYPE_BYTES: usize = 100;
+/// Bytes of a part's `ETag`. R2's bindings give longer ones than its S3 endpoint.
+pub const ETAG_BYTES: usize = 1024;
 /// Characters of a file's name.
 pub const FILE_NAME_CHARS: usize = 200;
 /// Numbers of a waveform.

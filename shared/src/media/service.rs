@@ -503,7 +503,7 @@ fn check_parts(medium: &Medium, call: &Complete) -> Result<(), Problem> {
     }
     // It goes into XML, and into a call of the platform.
     let is_etag = |etag: &str| {
-        (1..=limits::MEDIA_TYPE_BYTES).contains(&etag.len())
+        (1..=limits::ETAG_BYTES).contains(&etag.len())
             && etag
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"\"-_+/=.".contains(&byte))
