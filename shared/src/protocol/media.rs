@@ -629,7 +629,11 @@ mod tests {
         assert_eq!(digest.to_string(), hex);
         assert_eq!(Sha256Digest::from_base64(&digest.to_base64()), Some(digest));
         assert!(hex.to_uppercase().parse::<Sha256Digest>().is_err());
-        assert!(format!("+{}", &hex[1..]).parse::<Sha256Digest>().is_err());
+        assert!(
+            format!("+{}", hex.trim_start_matches('9'))
+                .parse::<Sha256Digest>()
+                .is_err()
+        );
         assert_eq!(Sha256Digest::from_base64("AAAA"), None);
     }
 
