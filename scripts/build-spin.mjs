@@ -34,6 +34,7 @@ const HOST_INPUTS = [...PINS, "tests/spin-host"];
 const COMPONENT_INPUTS = [
   ...PINS,
   "shared",
+  "storage",
   "functions/Cargo.toml",
   "functions/src",
   "functions/embedded",

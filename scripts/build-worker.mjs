@@ -26,6 +26,8 @@ const SHARED_INPUTS = [
   "scripts/build-worker.mjs",
   "scripts/fingerprint.mjs",
   "shared",
+  "storage",
+  "thumbnails",
   "functions/Cargo.toml",
   "functions/src",
   "durable-objects",

@@ -23,10 +23,11 @@
 
 mod archiving;
 mod attached;
+mod media;
 mod needs;
 mod outgoing;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use parlance_shared::conversation::call::{ConversationRequest, OpenSocket, SOCKET_HEADER};
@@ -68,6 +69,8 @@ struct Core {
     waiting: WaitingFrames,
     archive_store: Option<ArchiveStore>,
     archiving: Archiving,
+    /// Whether media's objects are being told what to let go of.
+    is_releasing: Cell<bool>,
 }
 
 impl DurableObject for Conversation {
@@ -91,6 +94,7 @@ impl DurableObject for Conversation {
             waiting: WaitingFrames::default(),
             archive_store,
             archiving: Archiving::default(),
+            is_releasing: Cell::default(),
         });
         // Whether an alarm is set says whether something may be left to deliver.
         let learner = Rc::clone(&core);
@@ -302,5 +306,6 @@ impl Core {
         for wish in effects.hides {
             self.hide(wish);
         }
+        self.release_media();
     }
 }

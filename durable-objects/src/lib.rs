@@ -3,8 +3,9 @@
 //! Each class translates between the Workers runtime and a service of `parlance-shared`: it reads
 //! a request, hands it to the service together with storage, time and randomness, and carries out
 //! what the service returns. What lies beneath the classes: storage ([`sql`]), the clock, the
-//! random numbers and the log ([`host`]), sockets ([`sockets`]), the alarm ([`alarm`]), and calls
-//! to other objects ([`stub`], [`call`]).
+//! random numbers and the log ([`host`]), sockets ([`sockets`]), the alarm ([`alarm`]), calls
+//! to other objects ([`stub`], [`call`]), to other services ([`outbound`]), and object storage
+//! ([`storage`]).
 //!
 //! What always holds: memory is a cache and SQL is the truth, so an object can vanish between any
 //! two events. An exception of the runtime becomes an error and never a panic, since a panic
@@ -20,8 +21,11 @@ pub mod call;
 pub mod conversation;
 pub mod host;
 pub mod limiter;
+pub mod media;
 pub mod moderation;
+pub mod outbound;
 pub mod sockets;
 pub mod sql;
+pub mod storage;
 pub mod stub;
 pub mod user;

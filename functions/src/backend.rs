@@ -8,8 +8,9 @@ use std::time::Duration;
 use parlance_shared::account::call::{AccountName, AccountObject};
 use parlance_shared::conversation::call::{ConversationObject, OpenSocket};
 use parlance_shared::entropy::Entropy;
-use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::ids::{ConversationId, MediaId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::media::call::MediaObject;
 use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::Call;
 use parlance_shared::protocol::problem::Problem;
@@ -27,6 +28,9 @@ pub trait Backend {
     /// Whether this platform has sockets. Where it has none, none of the two methods that open
     /// one is called.
     const HAS_SOCKETS: bool = true;
+    /// Whether this platform has a bucket, for which it answers the addresses of
+    /// [`local_media`](crate::local_media).
+    const HAS_BUCKET: bool = false;
     /// A session that the edge itself holds.
     type Session: Session + 'static;
 
@@ -56,6 +60,9 @@ pub trait Backend {
 
     /// Asks the moderation object.
     async fn moderation<C: Call<ModerationObject>>(&self, call: C) -> Result<C::Reply, Problem>;
+
+    /// Asks a medium's object.
+    async fn media<C: Call<MediaObject>>(&self, id: MediaId, call: C) -> Result<C::Reply, Problem>;
 
     /// Counts a request by the platform's own counter, where it has one: whether it is within
     /// [`REQUESTS_PER_MINUTE`](parlance_shared::limits::REQUESTS_PER_MINUTE).

@@ -4,10 +4,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use parlance_shared::account::call::AccountName;
 use parlance_shared::limiter::{Limit, LimiterName};
+use parlance_shared::limits;
 use parlance_shared::protocol::auth::PhoneNumber;
+use parlance_storage::local::UrlKey;
+use parlance_storage::s3::S3;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -22,7 +26,7 @@ const PHONE_HASH_KEY_BYTES: usize = 32;
 const ADMIN_TOKEN_CHARS: usize = 32;
 
 /// Every variable that [`Config::read`] asks for.
-pub const VARIABLES: [&str; 11] = [
+pub const VARIABLES: [&str; 17] = [
     "TOKEN_KEYS",
     "PHONE_HASH_KEY",
     "DEVELOPMENT",
@@ -34,6 +38,12 @@ pub const VARIABLES: [&str; 11] = [
     "ADMIN_TOKEN",
     "CORS_ORIGINS",
     "RATE_LIMIT_SCALE",
+    "S3_ENDPOINT",
+    "S3_BUCKET",
+    "S3_ACCESS_KEY_ID",
+    "S3_SECRET_ACCESS_KEY",
+    "S3_REGION",
+    "MEDIA_UNUSED_SECONDS",
 ];
 
 /// The configuration of a deployment.
@@ -53,6 +63,22 @@ pub struct Config {
     pub rate_limit_scale: f64,
     /// What admins prove themselves with (`ADMIN_TOKEN`); without it there are none.
     pub admin_token: Option<AdminToken>,
+    /// Where the bytes of media are (`S3_...`).
+    pub media: MediaStorage,
+    /// How long an upload that was sent nowhere is kept (`MEDIA_UNUSED_SECONDS`).
+    pub unused_media: Duration,
+}
+
+/// Where the bytes of media are.
+#[derive(Debug, Clone)]
+pub enum MediaStorage {
+    /// At an S3 endpoint, to which clients are sent.
+    S3(Box<S3>),
+    /// In the bucket that the platform has bound, if it has: in development only, since all bytes
+    /// then pass through the service.
+    Local(UrlKey),
+    /// Nowhere.
+    None,
 }
 
 /// The token of admins: kept as its digest alone.
@@ -233,6 +259,35 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.check("CORS_ORIGINS", Origins::parse(&text))
     }
 
+    fn media(&mut self, development: bool, secret: Option<&PhoneHashKey>) -> MediaStorage {
+        match S3::read(&self.variable, development) {
+            Ok(Some(s3)) => MediaStorage::S3(Box::new(s3)),
+            Ok(None) if development => secret.map_or(MediaStorage::None, |PhoneHashKey(secret)| {
+                MediaStorage::Local(UrlKey::derived(secret))
+            }),
+            Ok(None) => MediaStorage::None,
+            Err(errors) => {
+                for error in errors {
+                    self.wrong(error.variable, error.message);
+                }
+                MediaStorage::None
+            }
+        }
+    }
+
+    fn unused_media(&mut self) -> Duration {
+        let seconds = self.optional("MEDIA_UNUSED_SECONDS").map(|text| {
+            let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+            self.check(
+                "MEDIA_UNUSED_SECONDS",
+                seconds.ok_or("must be a number from 1"),
+            )
+        });
+        seconds
+            .flatten()
+            .map_or(limits::UNUSED_MEDIA, Duration::from_secs)
+    }
+
     fn rate_limit_scale(&mut self) -> Option<f64> {
         let Some(text) = self.optional("RATE_LIMIT_SCALE") else {
             return Some(1.0);
@@ -262,6 +317,8 @@ impl Config {
         let cors = reader.cors();
         let rate_limit_scale = reader.rate_limit_scale();
         let admin_token = reader.admin_token();
+        let media = reader.media(development, phone_hash_key.as_ref());
+        let unused_media = reader.unused_media();
         match (keys, phone_hash_key, code_provider, cors, rate_limit_scale) {
             (
                 Some(keys),
@@ -277,6 +334,8 @@ impl Config {
                 cors,
                 rate_limit_scale,
                 admin_token,
+                media,
+                unused_media,
             }),
             _ => Err(ConfigError(reader.errors)),
         }
@@ -382,6 +441,8 @@ mod tests {
             ("RATE_LIMIT_SCALE", "-1.5e9"),
             ("RATE_LIMIT_SCALE", "infinity"),
             ("RATE_LIMIT_SCALE", "NaN"),
+            ("MEDIA_UNUSED_SECONDS", "a day"),
+            ("MEDIA_UNUSED_SECONDS", "0"),
         ] {
             assert_eq!(wrong(&[(variable, value)]), [variable], "{value:?}");
         }
@@ -412,6 +473,38 @@ mod tests {
         assert_eq!(twilio("sms.example.com", "1"), Err("TWILIO_BASE_URL"));
     }
 
+    const S3_SETTINGS: [(&str, &str); 4] = [
+        ("S3_ENDPOINT", "https://account.r2.example.com"),
+        ("S3_BUCKET", "media"),
+        ("S3_ACCESS_KEY_ID", "an-access-key"),
+        ("S3_SECRET_ACCESS_KEY", "an-s3-secret"),
+    ];
+
+    #[test]
+    fn media_are_at_an_endpoint_or_in_development_in_the_bound_bucket() {
+        assert!(matches!(
+            read(&S3_SETTINGS).unwrap().media,
+            MediaStorage::S3(_)
+        ));
+        assert!(matches!(read(&[]).unwrap().media, MediaStorage::Local(_)));
+        let mut deployed = vec![
+            ("DEVELOPMENT", ""),
+            ("CODE_PROVIDER", "twilio"),
+            ("TWILIO_ACCOUNT_SID", "AC00"),
+            ("TWILIO_AUTH_TOKEN", "secret-token"),
+            ("TWILIO_FROM", "+14155550199"),
+        ];
+        assert!(matches!(read(&deployed).unwrap().media, MediaStorage::None));
+        deployed.extend(S3_SETTINGS);
+        assert!(matches!(
+            read(&deployed).unwrap().media,
+            MediaStorage::S3(_)
+        ));
+        deployed.insert(0, ("S3_ENDPOINT", "http://127.0.0.1:9000"));
+        assert_eq!(wrong(&deployed), ["S3_ENDPOINT"]);
+        assert_eq!(wrong(&S3_SETTINGS[..3]), ["S3_SECRET_ACCESS_KEY"]);
+    }
+
     #[test]
     fn no_secret_is_printed() {
         let config = read(&[
@@ -419,10 +512,14 @@ mod tests {
             ("TWILIO_ACCOUNT_SID", "AC00"),
             ("TWILIO_AUTH_TOKEN", "secret-token"),
             ("TWILIO_FROM", "+14155550199"),
+            S3_SETTINGS[0],
+            S3_SETTINGS[1],
+            S3_SETTINGS[2],
+            S3_SETTINGS[3],
         ])
         .unwrap();
         let printed = format!("{config:?}");
-        for secret in [SEED, "secret-token", "155550199"] {
+        for secret in [SEED, "secret-token", "155550199", "an-s3-secret"] {
             assert!(!printed.contains(secret), "{printed}");
         }
     }

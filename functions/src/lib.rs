@@ -20,6 +20,7 @@ mod exchange;
 pub mod handlers;
 mod inbox;
 pub mod limit;
+pub mod local_media;
 pub mod log;
 pub mod problem;
 pub mod query;

@@ -1,4 +1,4 @@
-//! Rate limits at the edge: requests of a device or an address, logins of an address.
+//! Rate limits at the edge: requests and uploads of a device, requests and logins of an address.
 //!
 //! Requests are counted by the platform's own counter, which costs no call, as long as the limits
 //! are the protocol's own; multiplied, they are counted by a limiter object. So are logins always.
@@ -70,6 +70,18 @@ pub(crate) async fn login<B: Backend>(exchange: &Exchange<'_, B>) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// Counts an upload that is about to begin.
+pub(crate) async fn upload<B: Backend>(
+    exchange: &Exchange<'_, B>,
+    caller: Caller,
+) -> Result<(), Problem> {
+    if exchange.config.rate_limit_scale == 0.0 {
+        return Ok(());
+    }
+    let name = LimiterName::device(Limit::Uploads, caller.device_id);
+    take(exchange, &name, Limit::Uploads).await
 }
 
 fn address<B: Backend>(exchange: &Exchange<'_, B>, limit: Limit) -> Option<LimiterName> {

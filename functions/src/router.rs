@@ -133,6 +133,20 @@ pub enum Private {
     ListScheduled,
     /// Take a scheduled message back.
     CancelScheduled,
+    /// Begin an upload.
+    UploadMedia,
+    /// A medium's bytes.
+    GetMedia,
+    /// What a medium is.
+    GetMediaInfo,
+    /// A medium's thumbnail.
+    GetMediaThumbnail,
+    /// Addresses for an upload's parts.
+    SignMediaParts,
+    /// An upload is done.
+    CompleteMedia,
+    /// Delete a medium.
+    DeleteMedia,
     /// Open a session socket.
     SessionSocket,
     /// The session's frames as a stream of events.
@@ -154,10 +168,11 @@ impl Private {
         matches!(self, Self::StreamFrames)
     }
 
-    /// Whether it counts as a request of the device: messages have a limit of their own.
+    /// Whether it counts as a request of the device: messages and uploads have limits of their
+    /// own.
     #[must_use]
     pub const fn is_counted(self) -> bool {
-        !matches!(self, Self::SendMessage)
+        !matches!(self, Self::SendMessage | Self::UploadMedia)
     }
 }
 
@@ -197,7 +212,7 @@ const fn private(method: Method, path: &'static str, endpoint: Private) -> Route
 }
 
 /// All routes.
-pub static ROUTES: [Route; 54] = [
+pub static ROUTES: [Route; 61] = [
     public(Method::GET, "/healthz", Public::Health),
     public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
     public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
@@ -401,6 +416,33 @@ pub static ROUTES: [Route; 54] = [
         Admin::ReinstateUser,
     ),
     admin(Method::GET, "/api/v1/admin/audit", Admin::ListAudit),
+    private(Method::POST, "/api/v1/media/upload", Private::UploadMedia),
+    private(Method::GET, "/api/v1/media/{media_id}", Private::GetMedia),
+    private(
+        Method::DELETE,
+        "/api/v1/media/{media_id}",
+        Private::DeleteMedia,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/media/{media_id}/info",
+        Private::GetMediaInfo,
+    ),
+    private(
+        Method::GET,
+        "/api/v1/media/{media_id}/thumbnail",
+        Private::GetMediaThumbnail,
+    ),
+    private(
+        Method::POST,
+        "/api/v1/media/{media_id}/parts",
+        Private::SignMediaParts,
+    ),
+    private(
+        Method::POST,
+        "/api/v1/media/{media_id}/complete",
+        Private::CompleteMedia,
+    ),
     private(Method::GET, "/api/v1/ws", Private::SessionSocket),
     private(Method::GET, "/api/v1/events", Private::StreamFrames),
     private(Method::GET, "/api/v1/sync", Private::PollFrames),

@@ -15,6 +15,7 @@ pub mod frame_rate;
 pub mod ids;
 pub mod limiter;
 pub mod limits;
+pub mod media;
 pub mod moderation;
 pub mod need;
 pub mod object;

@@ -135,6 +135,8 @@ pub enum Limit {
     Logins,
     /// Requests of a device or an address.
     Requests,
+    /// Uploads of media of a device.
+    Uploads,
 }
 
 impl Limit {
@@ -144,6 +146,7 @@ impl Limit {
         match self {
             Self::Logins => Rate::per(limits::LOGINS_PER_HOUR, Duration::from_secs(60 * 60)),
             Self::Requests => Rate::per(limits::REQUESTS_PER_MINUTE, Duration::from_secs(60)),
+            Self::Uploads => Rate::per(limits::UPLOADS_PER_SECOND, Duration::from_secs(1)),
         }
     }
 
@@ -151,6 +154,7 @@ impl Limit {
         match self {
             Self::Logins => "logins",
             Self::Requests => "requests",
+            Self::Uploads => "uploads",
         }
     }
 
@@ -160,6 +164,7 @@ impl Limit {
         let detail = match self {
             Self::Logins => "There were too many logins from this address.",
             Self::Requests => "There were too many requests.",
+            Self::Uploads => "There were too many uploads at once.",
         };
         Problem::rate_limited(detail, retry_after)
     }

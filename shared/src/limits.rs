@@ -144,6 +144,36 @@ pub const ADMIN_PAGE: PageLimit = PageLimit {
     default: 50,
     most: 200,
 };
+/// Bytes of an image.
+pub const IMAGE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of a video.
+pub const VIDEO_BYTES: u64 = 100 * 1024 * 1024;
+/// Bytes of a voice note.
+pub const VOICE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of any other file.
+pub const FILE_BYTES: u64 = 100 * 1024 * 1024;
+/// Bytes of a thumbnail that a client uploads.
+pub const THUMBNAIL_BYTES: u64 = 512 * 1024;
+/// Bytes of each part, but the last, of an upload in parts. R2 wants at least 5 MiB, all alike.
+pub const MEDIA_PART_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of a media type.
+pub const MEDIA_TYPE_BYTES: usize = 100;
+/// Bytes of a part's `ETag`. R2's bindings give longer ones than its S3 endpoint.
+pub const ETAG_BYTES: usize = 1024;
+/// Characters of a file's name.
+pub const FILE_NAME_CHARS: usize = 200;
+/// Numbers of a waveform.
+pub const WAVEFORM_ITEMS: usize = 128;
+/// Characters of a blurhash: 9 by 9 components have 166.
+pub const BLURHASH_CHARS: usize = 166;
+/// How long an address of a medium's bytes can be used.
+pub const MEDIA_URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// How long an upload that was sent nowhere is kept.
+pub const UNUSED_MEDIA: Duration = Duration::from_secs(24 * 60 * 60);
+/// Uploads that a device may begin in a second.
+pub const UPLOADS_PER_SECOND: u32 = 5;
+/// Conversations that are asked whether the caller is a member, where the request names none.
+pub const MEDIA_CONVERSATIONS: u32 = 20;
 /// Devices of a user; signing in on one more signs the longest unused one out.
 pub const DEVICES: usize = 32;
 

@@ -5,6 +5,8 @@
 //! [`ServiceError::Needs`](crate::protocol::problem::ServiceError::Needs), having changed nothing.
 //! Whoever asked it brings what is needed and asks again.
 
+use crate::ids::MediaId;
+use crate::media::call::Attach;
 use crate::protocol::seq::Seq;
 
 /// How many times a service is asked again, each time with what it needed before it is told that
@@ -16,6 +18,17 @@ pub const TRIES: usize = 256;
 pub enum Need {
     /// A segment of the conversation's archive.
     Segment(SegmentNeed),
+    /// What a medium is that is about to be sent, from its object.
+    Medium(MediumNeed),
+}
+
+/// A medium whose object is to be asked before a message with it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediumNeed {
+    /// Which.
+    pub media_id: MediaId,
+    /// What to ask of its object.
+    pub attach: Attach,
 }
 
 /// Events of a conversation that are in its archive, and of which one is to be read.

@@ -34,6 +34,18 @@ impl Edition {
         matches!(self, Self::Workers)
     }
 
+    /// Whether it has media in development without an S3 endpoint.
+    #[must_use]
+    pub const fn has_bucket(self) -> bool {
+        matches!(self, Self::Workers)
+    }
+
+    /// Whether it makes thumbnails of pictures that come without one.
+    #[must_use]
+    pub const fn makes_thumbnails(self) -> bool {
+        matches!(self, Self::Workers)
+    }
+
     /// Whether older events leave the database for an archive. Nobody notices, where they do.
     #[must_use]
     pub const fn has_archive(self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! A test starts the service as a user of the repository would ([`server`]), signs people up
 //! ([`user`]) and asks over HTTP ([`api`]), talks over sockets ([`socket`]) or
-//! without ([`fallback`]), makes tokens that the service
+//! without ([`fallback`]), uploads media ([`media`]) also to an S3 endpoint of its own ([`s3`]), makes tokens that the service
 //! never issued ([`token`]) and plays the provider of text messages ([`sms`]). The host of Spin
 //! components is also tested by itself ([`host`]).
 //!
@@ -14,7 +14,9 @@ pub mod api;
 pub mod edition;
 pub mod fallback;
 pub mod host;
+pub mod media;
 pub mod raw;
+pub mod s3;
 pub mod scene;
 pub mod server;
 pub mod sms;

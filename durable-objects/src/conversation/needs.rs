@@ -101,6 +101,7 @@ impl Core {
     pub(super) async fn bring(self: &Rc<Self>, need: &Need) -> Result<(), Problem> {
         match need {
             Need::Segment(segment) => self.bring_segment(segment).await,
+            Need::Medium(medium) => self.bring_medium(*medium).await,
         }
     }
 

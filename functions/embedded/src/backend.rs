@@ -1,6 +1,6 @@
 //! The backend: every call is a turn.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use parlance_functions::backend::{Backend, SendError};
@@ -10,9 +10,11 @@ use parlance_shared::conversation::call::{
     ConversationObject, ConversationRequest, OpenSocket, Schedule,
 };
 use parlance_shared::entropy::Entropy;
-use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::ids::{ConversationId, MediaId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::media::call::MediaObject;
 use parlance_shared::moderation::call::ModerationObject;
+use parlance_shared::need::Need;
 use parlance_shared::object::Call;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::SqlError;
@@ -22,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use crate::database::{Connection, Mode};
 use crate::session::HeldSession;
-use crate::{Embedded, Host, Place};
+use crate::{Embedded, Host, Place, Settings};
 
 /// Deliveries that a request makes before it is answered. The members of a larger group get the
 /// rest from whoever looks next.
@@ -33,15 +35,12 @@ pub(crate) const DELIVERIES: u32 = 64;
 pub enum NoSocket {}
 
 impl<H: Host> Embedded<H> {
-    /// The backend, with rate limits multiplied by `rate_limit_scale`; 0 turns them off. To be
-    /// made anew for each request: it keeps a connection once it has one.
+    /// The backend, with what a deployment's configuration says. To be made anew for each request:
+    /// it keeps a connection once it has one.
     #[must_use]
-    pub fn new(host: H, rate_limit_scale: f64) -> Self {
+    pub fn new(host: H, settings: Settings) -> Self {
         Self {
-            place: Rc::new(Place {
-                host,
-                rate_limit_scale,
-            }),
+            place: Rc::new(Place { host, settings }),
             connection: RefCell::new(None),
         }
     }
@@ -163,9 +162,11 @@ impl<H: Host> Backend for Embedded<H> {
         let outcome = async {
             let sql = self.connection().await?;
             let mode = conversation_mode(&request);
-            self.place
-                .turn(&sql, mode, DELIVERIES, |turn| {
+            let is_admitted = Cell::new(false);
+            let attempt = || {
+                self.place.turn(&sql, mode, DELIVERIES, |turn| {
                     match &request {
+                        _ if is_admitted.get() => {}
                         ConversationRequest::Send(send) => turn.admit_message(send.device_id)?,
                         ConversationRequest::Schedule(Schedule {
                             device_id: Some(device_id),
@@ -175,7 +176,19 @@ impl<H: Host> Backend for Embedded<H> {
                     }
                     turn.conversation_answers(id, request.clone())
                 })
-                .await
+            };
+            loop {
+                match attempt().await {
+                    // The medium has to ask storage, between two turns.
+                    Err(ServiceError::Needs(Need::Medium(medium))) => {
+                        is_admitted.set(true);
+                        let attach = medium.attach.into();
+                        let media_id = medium.media_id;
+                        self.place.ask_media(&sql, media_id, &attach).await?;
+                    }
+                    outcome => break outcome,
+                }
+            }
         };
         self.outcome(outcome.await)
     }
@@ -206,6 +219,15 @@ impl<H: Host> Backend for Embedded<H> {
                     turn.ask_moderation(request.clone())
                 })
                 .await
+        };
+        self.outcome(outcome.await)
+    }
+
+    async fn media<C: Call<MediaObject>>(&self, id: MediaId, call: C) -> Result<C::Reply, Problem> {
+        let request = call.into();
+        let outcome = async {
+            let sql = self.connection().await?;
+            self.place.ask_media(&sql, id, &request).await
         };
         self.outcome(outcome.await)
     }

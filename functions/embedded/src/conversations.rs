@@ -8,6 +8,7 @@ use parlance_shared::conversation::deliver::Round;
 use parlance_shared::conversation::service::{ConversationService, Effects};
 use parlance_shared::frame_rate::FrameRates;
 use parlance_shared::ids::{ConversationId, DeviceId};
+use parlance_shared::need::Need;
 use parlance_shared::params;
 use parlance_shared::protocol::problem::{Code, Problem, ServiceError};
 use parlance_shared::sql::{Sql, SqlError};
@@ -80,12 +81,17 @@ impl<H: Host> Turn<'_, H> {
     ) -> Result<String, ServiceError> {
         let now = self.now;
         let entropy = self.place.host.entropy();
-        let (reply, effects) = self
-            .conversation(id)?
-            .service
-            .handle(request, now, entropy)?;
-        self.carry_out_of(id, effects)?;
-        Ok(reply)
+        loop {
+            let service = &mut self.conversation(id)?.service;
+            match service.handle(request.clone(), now, entropy) {
+                Ok((reply, effects)) => {
+                    self.carry_out_of(id, effects)?;
+                    return Ok(reply);
+                }
+                Err(ServiceError::Needs(need)) => self.bring(id, need)?,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Takes a token for a message that a device sends over HTTP.
@@ -104,7 +110,7 @@ impl<H: Host> Turn<'_, H> {
         let mut rates: FrameRates = rates
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        rates.admit_message(self.place.rate_limit_scale, self.now)?;
+        rates.admit_message(self.place.settings.rate_limit_scale, self.now)?;
         let text =
             serde_json::to_string(&rates).map_err(|error| SqlError::Engine(error.to_string()))?;
         self.sql.exec(
@@ -123,14 +129,62 @@ impl<H: Host> Turn<'_, H> {
         let conversation = self.conversation(id)?;
         conversation.is_touched = true;
         conversation.delivers = true;
-        let effects = conversation.service.on_timers(now, entropy)?;
+        let mut effects = conversation.service.on_timers(now, entropy)?;
+        while let Some(need) = effects.needs.take() {
+            // What cannot be brought within the turn is tried again when the alarm goes off next.
+            if let Err(error) = self.bring(id, need) {
+                self.told(error)?;
+                break;
+            }
+            let service = &mut self.conversation(id)?.service;
+            effects.absorb(service.on_timers(now, entropy)?);
+        }
         Ok(self.carry_out_of(id, effects)?)
+    }
+
+    /// Brings what a conversation needs, as far as it is in the database.
+    fn bring(&mut self, id: ConversationId, need: Need) -> Result<(), ServiceError> {
+        let Need::Medium(medium) = need else {
+            return Err(ServiceError::Needs(need));
+        };
+        let answer = match self.ask_media(medium.media_id, &medium.attach.into()) {
+            Ok(Some(reply)) => Ok(serde_json::from_str(&reply).map_err(|_| {
+                ServiceError::from(SqlError::Engine("an answer that is none".to_owned()))
+            })?),
+            // Storage has to be asked first, for which no turn waits.
+            Ok(None) => return Err(ServiceError::Needs(need)),
+            Err(ServiceError::Refused(problem)) => Err(problem),
+            Err(error) => return Err(error),
+        };
+        let service = &mut self.conversation(id)?.service;
+        service.bring_medium(medium.attach.message, answer);
+        Ok(())
+    }
+
+    /// Tells media which messages they are no longer in.
+    fn release_media(&mut self, id: ConversationId) -> Result<(), SqlError> {
+        while let Some(conversation) = self.conversations.get_mut(&id) {
+            if !conversation.service.has_releases() {
+                break;
+            }
+            let Some(next) = conversation.service.next_release()? else {
+                break;
+            };
+            if let Err(error) = self.ask_media(next.media_id, &next.release.into()) {
+                self.told(error)?;
+            }
+            if let Some(conversation) = self.conversations.get_mut(&id) {
+                conversation.service.released(&next)?;
+            }
+        }
+        Ok(())
     }
 
     fn carry_out_of(&mut self, id: ConversationId, effects: Effects) -> Result<(), SqlError> {
         if let Some(failure) = effects.failure {
             self.survive(failure)?;
         }
+        self.release_media(id)?;
         let Some(conversation) = self.conversations.get_mut(&id) else {
             return Ok(());
         };

@@ -24,6 +24,7 @@ mod backend;
 mod conversations;
 mod database;
 mod maintenance;
+mod media;
 mod objects;
 pub mod schema;
 pub mod session;
@@ -36,9 +37,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use parlance_functions::backend::SendError;
+use parlance_functions::config::{Config, MediaStorage};
 use parlance_shared::entropy::Entropy;
+use parlance_shared::limits;
 use parlance_shared::sql::{Sql, SqlError};
 use parlance_shared::time::Timestamp;
+use parlance_storage::s3::S3;
 
 pub use crate::backend::NoSocket;
 use crate::database::Connection;
@@ -86,7 +90,41 @@ pub struct Embedded<H: Host> {
 /// The host, and what its deployment says.
 struct Place<H> {
     host: H,
-    rate_limit_scale: f64,
+    settings: Settings,
+}
+
+/// What a deployment's configuration says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What rate limits are multiplied by; 0 turns them off.
+    pub rate_limit_scale: f64,
+    /// Where the bytes of media are, if anywhere.
+    pub storage: Option<S3>,
+    /// How long an upload that was sent nowhere is kept.
+    pub unused_media: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rate_limit_scale: 1.0,
+            storage: None,
+            unused_media: limits::UNUSED_MEDIA,
+        }
+    }
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            rate_limit_scale: config.rate_limit_scale,
+            storage: match &config.media {
+                MediaStorage::S3(s3) => Some(S3::clone(s3)),
+                MediaStorage::Local(_) | MediaStorage::None => None,
+            },
+            unused_media: config.unused_media,
+        }
+    }
 }
 
 impl<H: Host> Place<H> {

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use parlance_shared::conversation::call::ConversationObject;
-use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::ids::{ConversationId, MediaId, UserId};
 use parlance_shared::limiter::LimiterObject;
+use parlance_shared::media::call::MediaObject;
 use parlance_shared::object::ObjectClass;
 use parlance_shared::params;
 use parlance_shared::protocol::problem::ServiceError;
@@ -104,6 +105,10 @@ impl<H: Host> Place<H> {
         sql: &Rc<Connection<H::Database>>,
         object: &Due,
     ) -> Result<(), ServiceError> {
+        if object.class.as_deref() == Some(MediaObject::BINDING) {
+            let name = object.name.as_deref().unwrap_or_default();
+            return self.media_alarm(sql, id::<MediaId>(name)?).await;
+        }
         self.turn(sql, Mode::Write, DELIVERIES, |turn| {
             let alarm = Alarm::read(&turn.sql, object.scope)?;
             let due = [alarm.at, alarm.wake_at].into_iter().flatten().min();

@@ -3,6 +3,7 @@
 use parlance_shared::account::call::AccountObject;
 use parlance_shared::conversation::call::ConversationObject;
 use parlance_shared::limiter::LimiterObject;
+use parlance_shared::media::call::MediaObject;
 use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::ObjectClass;
 use parlance_shared::params;
@@ -77,6 +78,16 @@ impl Object {
     }
 }
 
+impl Object {
+    /// Forgets the object, of which its service has left nothing.
+    pub fn forget(&mut self, sql: &dyn Sql) -> Result<(), SqlError> {
+        sql.exec("DELETE FROM alarm WHERE scope = ?", params![self.scope])?;
+        sql.exec("DELETE FROM object WHERE scope = ?", params![self.scope])?;
+        self.is_known = false;
+        Ok(())
+    }
+}
+
 /// A class whose objects live in the database.
 pub(crate) trait Kept: ObjectClass {
     /// Finds something that an object's service has written, in its scope.
@@ -100,6 +111,10 @@ impl Kept for ConversationObject {
 impl Kept for ModerationObject {
     const EVIDENCE: &'static str = "SELECT 1 FROM (SELECT scope FROM report
             UNION ALL SELECT scope FROM admin_act) WHERE scope = ?";
+}
+
+impl Kept for MediaObject {
+    const EVIDENCE: &'static str = "SELECT 1 FROM medium WHERE scope = ?";
 }
 
 impl Kept for LimiterObject {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parlance_shared::sql::migrations::{Migration, installed, migrate};
 use parlance_shared::sql::{Sql, SqlError};
-use parlance_shared::{account, conversation, limiter, moderation, user};
+use parlance_shared::{account, conversation, limiter, media, moderation, user};
 
 /// The component's name in `schema_version`.
 pub const COMPONENT: &str = "embedded";
@@ -59,11 +59,12 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
 
 /// All components, in the order in which their tables are made: the conversations' after the
 /// users', whose first steps use a name of theirs and give it up again.
-const ORDER: [(&str, &[Migration]); 6] = [
+const ORDER: [(&str, &[Migration]); 7] = [
     (COMPONENT, MIGRATIONS),
     (user::schema::COMPONENT, user::schema::MIGRATIONS),
     (account::schema::COMPONENT, account::schema::MIGRATIONS),
     (limiter::COMPONENT, limiter::MIGRATIONS),
+    (media::schema::COMPONENT, media::schema::MIGRATIONS),
     (
         moderation::schema::COMPONENT,
         moderation::schema::MIGRATIONS,

@@ -186,7 +186,7 @@ impl<H: Host> Turn<'_, H> {
         request: AccountRequest,
     ) -> Result<String, ServiceError> {
         let mut object = Object::find::<AccountObject>(&self.sql, name, &mut self.last_scope)?;
-        let limits = AccountLimits::scaled(self.place.rate_limit_scale);
+        let limits = AccountLimits::scaled(self.place.settings.rate_limit_scale);
         let mut service = AccountService::new(Rc::clone(&self.sql), object.scope, limits);
         let outcome = service.handle(request, self.now, self.place.host.entropy());
         object.keep_if_written(&self.sql)?;
@@ -200,7 +200,7 @@ impl<H: Host> Turn<'_, H> {
         request: LimiterRequest,
     ) -> Result<String, ServiceError> {
         let mut object = Object::find::<LimiterObject>(&self.sql, name, &mut self.last_scope)?;
-        let scale = self.place.rate_limit_scale;
+        let scale = self.place.settings.rate_limit_scale;
         let mut service =
             LimiterService::new(Rc::clone(&self.sql), object.scope, scale).without_memory();
         let outcome = service.handle(request, self.now);

@@ -80,11 +80,8 @@ async fn settings() -> Rc<Settings> {
 async fn handle(request: Request) -> impl IntoResponse {
     let settings = settings().await;
     // Without a configuration nothing is asked of the backend.
-    let scale = settings
-        .config
-        .as_ref()
-        .map_or(1.0, |config| config.rate_limit_scale);
-    let backend = Embedded::new(SpinHost, scale);
+    let known = settings.config.as_ref().ok();
+    let backend = Embedded::new(SpinHost, known.map(Into::into).unwrap_or_default());
     let request = conversion::request(request).await?;
     if request.uri().path() == maintenance::PATH {
         let token = settings.maintenance_token.as_deref();

@@ -11,6 +11,7 @@ pub mod events;
 pub mod forward;
 pub mod groups;
 pub mod health;
+pub mod media;
 pub mod messages;
 pub mod moderation;
 pub mod scheduled;
@@ -19,6 +20,7 @@ pub mod sync;
 pub mod users;
 
 use http::Response;
+use parlance_shared::media::errand::Which;
 use parlance_shared::protocol::problem::Problem;
 
 use crate::Reply;
@@ -103,6 +105,13 @@ pub(crate) async fn private<B: Backend>(
         Private::Forward => forward::forward(exchange, caller).await,
         Private::ListScheduled => scheduled::list(exchange, caller).await,
         Private::CancelScheduled => scheduled::cancel(exchange, caller).await,
+        Private::UploadMedia => media::upload(exchange, caller).await,
+        Private::GetMedia => media::get(exchange, caller, Which::Original).await,
+        Private::GetMediaThumbnail => media::get(exchange, caller, Which::Thumbnail).await,
+        Private::GetMediaInfo => media::info(exchange, caller).await,
+        Private::SignMediaParts => media::sign_parts(exchange, caller).await,
+        Private::CompleteMedia => media::complete(exchange, caller).await,
+        Private::DeleteMedia => media::delete(exchange, caller).await,
     };
     handled.map(Reply::Http)
 }

@@ -15,6 +15,7 @@ mod events;
 mod every_route;
 mod groups;
 mod limits;
+mod media;
 mod messages;
 mod moderation;
 mod sockets;

@@ -13,8 +13,9 @@ use parlance_functions::{Reply, respond};
 use parlance_shared::account::call::{AccountName, AccountObject};
 use parlance_shared::conversation::call::{ConversationObject, OpenSocket};
 use parlance_shared::entropy::{Entropy, SeededEntropy};
-use parlance_shared::ids::{ConversationId, DeviceId, UserId};
+use parlance_shared::ids::{ConversationId, DeviceId, MediaId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::media::call::MediaObject;
 use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::problem::Problem;
@@ -362,6 +363,7 @@ pub fn public_profile(user_id: &str, name: &str) -> Value {
 
 impl Backend for Fake {
     type Upgrade = ();
+    const HAS_BUCKET: bool = true;
     type Session = FakeSession;
 
     async fn account<C: Call<AccountObject>>(
@@ -413,6 +415,10 @@ impl Backend for Fake {
     async fn moderation<C: Call<ModerationObject>>(&self, call: C) -> Result<C::Reply, Problem> {
         self.answer::<ModerationObject, C>(ModerationObject::object_name(&()), call)
             .await
+    }
+
+    async fn media<C: Call<MediaObject>>(&self, id: MediaId, call: C) -> Result<C::Reply, Problem> {
+        self.answer::<MediaObject, C>(id.to_string(), call).await
     }
 
     async fn count_request(&self, name: &LimiterName) -> Option<bool> {

@@ -3,15 +3,16 @@
 //!
 //! How a call travels is [`parlance_durable_objects::stub`]'s.
 
-use http::{Method, StatusCode};
+use parlance_durable_objects::outbound;
 use parlance_durable_objects::stub::{CallFailure, Caller};
 use parlance_functions::backend::{Backend, SendError};
 use parlance_functions::log;
 use parlance_shared::account::call::{AccountName, AccountObject};
 use parlance_shared::conversation::call::{ConversationObject, OpenSocket, SOCKET_HEADER};
 use parlance_shared::entropy::Entropy;
-use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::ids::{ConversationId, MediaId, UserId};
 use parlance_shared::limiter::{LimiterName, LimiterObject};
+use parlance_shared::media::call::MediaObject;
 use parlance_shared::moderation::call::ModerationObject;
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::problem::Problem;
@@ -19,17 +20,12 @@ use parlance_shared::time::Timestamp;
 use parlance_shared::user::call::{OpenSession, UserObject};
 use serde::Serialize;
 use wasm_bindgen::{JsCast as _, UnwrapThrowExt as _};
-use worker::{
-    AbortSignal, Env, Fetch, RateLimiter, Request, RequestInit, RequestRedirect, Response,
-};
+use worker::{Env, RateLimiter, Response};
 
-use crate::conversion;
 use crate::session::SocketSession;
 
 /// The binding of the platform's own counter of requests.
 const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
-/// How long another service may take to answer.
-const SEND_TIMEOUT_MILLIS: u32 = 10_000;
 
 /// The runtime's random numbers.
 pub struct Platform;
@@ -95,6 +91,7 @@ impl Objects {
 
 impl Backend for Objects {
     type Upgrade = Response;
+    const HAS_BUCKET: bool = true;
     type Session = SocketSession;
 
     async fn account<C: Call<AccountObject>>(
@@ -127,6 +124,10 @@ impl Backend for Objects {
 
     async fn moderation<C: Call<ModerationObject>>(&self, call: C) -> Result<C::Reply, Problem> {
         self.call::<ModerationObject, C>(&(), call).await
+    }
+
+    async fn media<C: Call<MediaObject>>(&self, id: MediaId, call: C) -> Result<C::Reply, Problem> {
+        self.call::<MediaObject, C>(&id, call).await
     }
 
     async fn count_request(&self, name: &LimiterName) -> Option<bool> {
@@ -169,7 +170,7 @@ impl Backend for Objects {
         &self,
         request: http::Request<Vec<u8>>,
     ) -> Result<http::Response<Vec<u8>>, SendError> {
-        send(request)
+        outbound::send(request)
             .await
             .map_err(|error| SendError(error.to_string()))
     }
@@ -191,25 +192,4 @@ impl Backend for Objects {
 pub fn now() -> Timestamp {
     let millis = worker::Date::now().as_millis();
     Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
-}
-
-/// Sends a request to another service. It follows no redirect, which could carry credentials
-/// elsewhere, and waits for a bounded time.
-async fn send(request: http::Request<Vec<u8>>) -> worker::Result<http::Response<Vec<u8>>> {
-    let (parts, body) = request.into_parts();
-    let mut init = RequestInit::new();
-    init.with_method(worker::Method::from(parts.method.as_str().to_owned()))
-        .with_headers(conversion::headers(&parts.headers)?)
-        .with_redirect(RequestRedirect::Manual);
-    if parts.method != Method::GET && parts.method != Method::HEAD {
-        init.with_body(Some(js_sys::Uint8Array::from(body.as_slice()).into()));
-    }
-    let request = Request::new_with_init(&parts.uri.to_string(), &init)?;
-    let signal = AbortSignal::from(web_sys::AbortSignal::timeout_with_u32(SEND_TIMEOUT_MILLIS));
-    let mut response = Fetch::Request(request).send_with_signal(&signal).await?;
-    let mut converted = http::Response::new(response.bytes().await?);
-    *converted.status_mut() =
-        StatusCode::from_u16(response.status_code()).map_err(conversion::failed)?;
-    *converted.headers_mut() = conversion::header_map(response.headers());
-    Ok(converted)
 }

@@ -2,7 +2,8 @@
 
 use futures_util::StreamExt as _;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, Method, Uri};
+pub use parlance_durable_objects::outbound::{failed, header_map, headers};
 use parlance_functions::answer::Pieces;
 use parlance_functions::body::Oversized;
 use parlance_functions::limit::ClientAddress;
@@ -13,34 +14,35 @@ use worker::{Error, Headers, Request, Response, ResponseBody, Result};
 /// Where Cloudflare says from which address a request came; a client cannot set it there.
 const CLIENT_ADDRESS: &str = "cf-connecting-ip";
 
-/// An error that the runtime logs, answering 500.
-pub fn failed(error: impl std::fmt::Display) -> Error {
-    Error::RustError(error.to_string())
-}
-
 /// A request of the runtime, with its body read. One over the limit is not read to its end, and
 /// marked [`Oversized`].
 pub async fn request(mut request: Request) -> Result<http::Request<Vec<u8>>> {
+    let mut converted = head(&request)?;
+    if request.inner().body().is_some() {
+        match read(&mut request, converted.headers()).await? {
+            Some(body) => *converted.body_mut() = body,
+            None => {
+                converted.extensions_mut().insert(Oversized);
+            }
+        }
+    }
+    Ok(converted)
+}
+
+/// A request of the runtime, without its body.
+pub fn head(request: &Request) -> Result<http::Request<Vec<u8>>> {
     let headers = header_map(request.headers());
     let method = Method::from_bytes(request.inner().method().as_bytes()).map_err(failed)?;
-    let uri = uri(&request);
-    let body = match request.inner().body() {
-        Some(_) => read(&mut request, &headers).await?,
-        None => Some(Vec::new()),
-    };
+    let uri = uri(request);
     let address = headers
         .get(CLIENT_ADDRESS)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok())
         .map(ClientAddress);
-    let is_oversized = body.is_none();
-    let mut converted = http::Request::new(body.unwrap_or_default());
+    let mut converted = http::Request::new(Vec::new());
     *converted.method_mut() = method;
     *converted.uri_mut() = uri;
     *converted.headers_mut() = headers;
-    if is_oversized {
-        converted.extensions_mut().insert(Oversized);
-    }
     if let Some(address) = address {
         converted.extensions_mut().insert(address);
     }
@@ -78,27 +80,6 @@ async fn read(request: &mut Request, headers: &HeaderMap) -> Result<Option<Vec<u
             Ok(Some(body))
         }
     }
-}
-
-/// Headers of the runtime. One that `http` cannot hold is none that anyone here reads.
-pub fn header_map(headers: &Headers) -> HeaderMap {
-    headers
-        .entries()
-        .filter_map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
-            Some((name, value))
-        })
-        .collect()
-}
-
-/// Headers for the runtime.
-pub fn headers(map: &HeaderMap) -> Result<Headers> {
-    let headers = Headers::new();
-    for (name, value) in map {
-        headers.append(name.as_str(), value.to_str().map_err(failed)?)?;
-    }
-    Ok(headers)
 }
 
 /// A response for the runtime.

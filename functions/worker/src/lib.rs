@@ -1,14 +1,17 @@
-//! The Cloudflare entry: takes `fetch` events to [`parlance_functions::respond`], and exports the
-//! classes of the objects that it calls.
+//! The Cloudflare entry: takes `fetch` events to [`parlance_functions::respond`], makes thumbnails
+//! on `queue` events, and exports the classes of the objects that it calls.
 //!
-//! What always holds: no more of a body is read than [`limits::BODY_BYTES`] and a chunk.
+//! What always holds: no more of a body is read than [`limits::BODY_BYTES`] and a chunk; the bytes
+//! of media, which pass through here in development alone, are streamed.
 //! A panic is logged by the `worker` crate's own hook, and the instance begun anew.
 //!
 //! Must not: know a path, a rule of chat, or the meaning of an error.
 
 mod backend;
 mod conversion;
+mod local_media;
 mod session;
+mod thumbnails;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -16,7 +19,7 @@ use std::rc::Rc;
 use http::HeaderValue;
 use parlance_functions::config::{Config, ConfigError};
 use parlance_functions::{Reply, request_id, respond};
-use worker::{Context, Env, Request, Response, Result, event};
+use worker::{Context, Env, MessageBatch, Request, Response, Result, event};
 
 pub use parlance_durable_objects::*;
 
@@ -48,6 +51,9 @@ fn variable(env: &Env, name: &str) -> Option<String> {
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
     let config = config(&env);
+    if parlance_functions::local_media::is_here(&request.path()) {
+        return local_media::respond(&config, request, &env).await;
+    }
     let mut request = conversion::request(request).await?;
     // The request is named here, so that the calls that it leads to can be logged by its name.
     let request_id = request_id::of(request.headers(), &Platform);
@@ -61,4 +67,11 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
         Reply::Stream(response) => conversion::stream(response),
         Reply::Upgraded(response) => conversion::named(response, &request_id),
     }
+}
+
+/// Makes the thumbnails that wait in the queue.
+#[event(queue)]
+async fn queue(batch: MessageBatch<media::ThumbnailOf>, env: Env, _context: Context) -> Result<()> {
+    thumbnails::make_all(&batch, &env).await;
+    Ok(())
 }

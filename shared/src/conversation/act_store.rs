@@ -395,6 +395,7 @@ pub(super) fn emptied_message(body: &str) -> Result<String, SqlError> {
     to_json(&MessageBody {
         content: "".into(),
         media_id: None,
+        media: None,
         mentions: Vec::new(),
         forwarded_from: None,
         ..body

@@ -108,13 +108,17 @@ impl<S: Sql> ConversationService<S> {
             }
             Verdict::Becomes(change, write) => {
                 let target = scene.target.seq;
-                let unseen = transact(&self.sql, || {
+                let is_deletion = matches!(change, MessageChange::MessageDeleted(_));
+                let (unseen, has_releases) = transact(&self.sql, || {
                     let previous = scene.target.edit_seq;
                     store.insert_change(&change, &call.actor, target, previous)?;
                     write(&store)?;
-                    store.hiders(target)
+                    let has_releases = is_deletion && store.has_releases()?;
+                    Ok::<_, SqlError>((store.hiders(target)?, has_releases))
                 })?;
-                let is_deletion = matches!(change, MessageChange::MessageDeleted(_));
+                if let Some(state) = &mut self.state {
+                    state.has_releases |= has_releases;
+                }
                 let due_at = is_deletion.then(|| now + limits::DELETED_CONTENT);
                 Ok(self.changed(change, unseen, due_at, now))
             }
@@ -280,6 +284,7 @@ impl Scene {
             change,
             Box::new(move |store| {
                 store.save_deletion(target.seq, self.seq)?;
+                store.let_medium_go(target.seq)?;
                 if let Some(root) = root {
                     store.drop_reply(root)?;
                 }

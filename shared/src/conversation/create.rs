@@ -119,6 +119,7 @@ impl<S: Sql> ConversationService<S> {
             has_ended: false,
             archived: Seq::ZERO,
             wiped: Seq::ZERO,
+            has_releases: false,
             waits_for_archive: false,
         });
         let effects = Effects {

@@ -34,9 +34,10 @@ pub(super) const TIMERS: [&str; 2] = [
     "DELETE FROM scheduled_message WHERE scope = ?",
 ];
 /// What is left when there are no more events; what says that there was a conversation last.
-const REST: [&str; 7] = [
+const REST: [&str; 8] = [
     TIMERS[0],
     TIMERS[1],
+    "DELETE FROM message_medium WHERE scope = ?",
     "DELETE FROM member WHERE scope = ?",
     "DELETE FROM former_member WHERE scope = ?",
     "DELETE FROM direct_block WHERE scope = ?",
@@ -49,6 +50,9 @@ impl<S: Sql> ConversationService<S> {
     pub(super) fn erase(&mut self, now: Timestamp) -> Result<Option<Duration>, SqlError> {
         self.archive.abandon();
         self.bodies.clear();
+        if let Some(state) = &mut self.state {
+            state.has_releases = true;
+        }
         let store = self.store();
         let left = transact(&self.sql, || {
             let has_objects = store.discard_archive(now)?;
@@ -57,6 +61,10 @@ impl<S: Sql> ConversationService<S> {
                     self.sql.exec(statement, params![self.scope, up_to])?;
                 }
                 return Ok::<_, SqlError>(Some(RECOVERY_DELAY));
+            }
+            // Media's objects are told first that there are no messages any more.
+            if store.has_releases()? {
+                return Ok(Some(RECOVERY_DELAY));
             }
             if has_objects {
                 let is_there = self.archive.is_there();

@@ -155,6 +155,7 @@ impl<S: Sql> Store<'_, S> {
             "UPDATE conversation SET ended_at = ? WHERE scope = ?",
             params![now, self.scope],
         )?;
+        self.let_media_go()?;
         for statement in TIMERS {
             self.sql.exec(statement, params![self.scope])?;
         }

@@ -17,6 +17,7 @@ mod group_store;
 mod hidden;
 mod history;
 pub mod lanes;
+pub mod media;
 mod members;
 pub mod outbox;
 pub mod policy;

@@ -8,6 +8,7 @@ use super::{change_rows, group_rows};
 use crate::ids::{ConversationId, MediaId, MessageId, UserId};
 use crate::protocol::conversation::{ConversationType, Role};
 use crate::protocol::event::{Event, MemberAdded};
+use crate::protocol::media::{MediaDetails, media_url};
 use crate::protocol::message::{ContentType, ForwardedFrom, Message};
 use crate::protocol::seq::Seq;
 use crate::sql::{FromValue, Param, Row, Sql, SqlError, Value};
@@ -23,6 +24,9 @@ pub struct MessageBody<'a> {
     /// The medium that it carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_id: Option<MediaId>,
+    /// What the medium was when it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<Box<MediaDetails>>,
     /// The message that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
@@ -109,6 +113,8 @@ pub(super) fn read_event<S: Sql>(
                 content: said.content.into_owned(),
                 content_type: said.content_type,
                 media_id: said.media_id,
+                media_url: said.media_id.map(|id| media_url(id, conversation_id)),
+                media: said.media,
                 reply_to: said.reply_to,
                 mentions: said.mentions,
                 thread_root: said.thread_root,

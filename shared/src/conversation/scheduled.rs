@@ -16,6 +16,7 @@ use crate::params;
 use crate::protocol::act::{Scheduled, ScheduledList};
 use crate::protocol::message::{MessageAck, MessageStatus, NewMessage};
 use crate::protocol::problem::{Code, Problem, ServiceError};
+use crate::protocol::seq::Seq;
 use crate::sql::{Row, Sql, SqlError, transact};
 use crate::time::Timestamp;
 
@@ -74,6 +75,9 @@ impl<S: Sql> ConversationService<S> {
             );
             return Err(Problem::new(Code::Conflict, detail).into());
         }
+        // It is noted now, and asked for again when it is sent.
+        self.take_medium(actor, &message, false)?;
+        let store = self.store();
         let scheduled = Scheduled {
             scheduled_id: ScheduledId::random(entropy),
             conversation_id,
@@ -83,6 +87,9 @@ impl<S: Sql> ConversationService<S> {
         };
         transact(&self.sql, || {
             store.insert_scheduled(&actor, send_at, &scheduled)?;
+            if let Some(media_id) = &scheduled.message.media_id {
+                store.add_medium(Seq::ZERO, media_id, &actor, &client_msg_id)?;
+            }
             store.add_timer(send_at, &Due::Send(scheduled.scheduled_id))
         })?;
         let effects = Effects {
@@ -117,10 +124,15 @@ impl<S: Sql> ConversationService<S> {
             .scheduled(call.scheduled_id)?
             .filter(|row| row.sender_id == call.actor)
             .ok_or_else(|| Problem::not_found("scheduled message"))?;
-        transact(&self.sql, || {
+        let has_releases = transact(&self.sql, || {
             store.drop_scheduled(call.scheduled_id)?;
-            store.drop_timer(row.due_at, &Due::Send(call.scheduled_id))
+            store.let_waiting_medium_go(&row.sender_id, &row.message.client_msg_id)?;
+            store.drop_timer(row.due_at, &Due::Send(call.scheduled_id))?;
+            store.has_releases()
         })?;
+        if let Some(state) = &mut self.state {
+            state.has_releases |= has_releases;
+        }
         // An alarm that was set for it finds nothing to do.
         Ok(())
     }
@@ -135,6 +147,9 @@ impl<S: Sql> ConversationService<S> {
     ) -> Result<Effects, SqlError> {
         let due = Due::Send(scheduled_id);
         let row = self.store().scheduled(scheduled_id)?;
+        let name = row
+            .as_ref()
+            .map(|row| (row.sender_id, row.message.client_msg_id));
         let sent = match row.filter(|row| !row.has_failed) {
             Some(row) => {
                 let message = NewMessage {
@@ -152,6 +167,9 @@ impl<S: Sql> ConversationService<S> {
             Ok(effects) => {
                 transact(&self.sql, || {
                     store.drop_scheduled(scheduled_id)?;
+                    if let Some((sender_id, client_msg_id)) = &name {
+                        store.let_waiting_medium_go(sender_id, client_msg_id)?;
+                    }
                     store.drop_timer(due_at, &due)
                 })?;
                 Ok(effects)
@@ -160,6 +178,9 @@ impl<S: Sql> ConversationService<S> {
                 let until = now + SHOWN;
                 transact(&self.sql, || {
                     store.refuse_scheduled(scheduled_id, &problem, until)?;
+                    if let Some((sender_id, client_msg_id)) = &name {
+                        store.let_waiting_medium_go(sender_id, client_msg_id)?;
+                    }
                     store.drop_timer(due_at, &due)?;
                     store.add_timer(until, &due)
                 })?;

@@ -10,7 +10,7 @@ use crate::sql::migrations::Migration;
 pub const COMPONENT: &str = "conversation";
 
 /// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS, ACTS, GROUPS, ARCHIVE];
+pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS, ACTS, GROUPS, ARCHIVE, MEDIA];
 
 /// How far each member has come, written behind (see `positions`). A time is of when the
 /// conversation learned of the position beside it.
@@ -138,6 +138,25 @@ const GROUPS: Migration = Migration {
             user_id BLOB NOT NULL,
             PRIMARY KEY (scope, user_id)
         ) WITHOUT ROWID",
+    ],
+};
+
+/// The messages that carry media (see `media`).
+const MEDIA: Migration = Migration {
+    version: 7,
+    statements: &[
+        // seq: the message's; zero where it waits to be sent. is_gone: what it said is gone, which
+        // the medium's object is to be told.
+        "CREATE TABLE message_medium (
+            scope INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            sender_id BLOB NOT NULL,
+            client_msg_id BLOB NOT NULL,
+            media_id BLOB NOT NULL,
+            is_gone INTEGER NOT NULL,
+            PRIMARY KEY (scope, seq, sender_id, client_msg_id)
+        ) WITHOUT ROWID",
+        "CREATE INDEX message_medium_gone ON message_medium (scope) WHERE is_gone = 1",
     ],
 };
 

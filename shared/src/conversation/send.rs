@@ -12,6 +12,7 @@ use crate::entropy::Entropy;
 use crate::ids::{MessageId, UserId};
 use crate::object::Answer;
 use crate::protocol::event::Event;
+use crate::protocol::media::media_url;
 use crate::protocol::message::{
     ContentType, ForwardedFrom, Message, MessageAck, MessageStatus, NewMessage,
 };
@@ -49,6 +50,7 @@ impl<S: Sql> ConversationService<S> {
             return Err(Problem::invalid_field("send_at", "is not taken here").into());
         }
         let root = self.check(actor, &message)?;
+        let media = self.take_medium(actor, &message, forwarded_from.is_some())?;
         let (state, _) = self.as_member(actor)?;
         let conversation_id = state.meta.conversation_id;
         let seq = state.head.next();
@@ -70,6 +72,7 @@ impl<S: Sql> ConversationService<S> {
                     content: message.content.as_str().into(),
                     content_type: message.content_type,
                     media_id: message.media_id,
+                    media: media.clone(),
                     reply_to: message.reply_to,
                     mentions: message.mentions.clone(),
                     thread_root: message.thread_root,
@@ -78,13 +81,16 @@ impl<S: Sql> ConversationService<S> {
                 },
             },
         };
-        let stored = if root.is_none() && expires_at.is_none() {
+        let stored = if root.is_none() && expires_at.is_none() && message.media_id.is_none() {
             store.insert_event(&event)?
         } else {
             transact(&self.sql, || {
                 let stored = store.insert_event(&event)?;
                 if let Some(root) = root.filter(|_| stored) {
                     store.add_reply(root, seq, created_at)?;
+                }
+                if let Some(media_id) = message.media_id.filter(|_| stored) {
+                    store.add_medium(seq, &media_id, &actor, &message.client_msg_id)?;
                 }
                 if let Some(at) = expires_at.filter(|_| stored) {
                     store.add_timer(at, &Due::Expire(seq))?;
@@ -134,6 +140,8 @@ impl<S: Sql> ConversationService<S> {
             content: message.content,
             content_type: message.content_type,
             media_id: message.media_id,
+            media_url: message.media_id.map(|id| media_url(id, conversation_id)),
+            media,
             reply_to: message.reply_to,
             mentions: message.mentions,
             thread_root: message.thread_root,
@@ -215,8 +223,14 @@ impl<S: Sql> ConversationService<S> {
         entropy: &dyn Entropy,
     ) -> Result<(Vec<Answer<MessageAck>>, Effects), ServiceError> {
         // Of older messages, only the root of a thread is looked at.
-        for message in call.messages.iter().filter(|it| it.thread_root.is_some()) {
-            if let Err(needs @ ServiceError::Needs(_)) = self.check(call.actor, message) {
+        for message in &call.messages {
+            if message.thread_root.is_none() && message.media_id.is_none() {
+                continue;
+            }
+            let looked = self
+                .check(call.actor, message)
+                .and_then(|_| self.require_medium(call.actor, message, false));
+            if let Err(needs @ ServiceError::Needs(_)) = looked {
                 return Err(needs);
             }
         }
@@ -258,13 +272,6 @@ fn check_against(
     }
     if message.mentions.iter().any(|id| !members.contains_key(id)) {
         return Err(Problem::invalid_field("mentions", "must all be members"));
-    }
-    if message.media_id.is_some() {
-        // No medium can have been uploaded yet: there is no endpoint for it.
-        return Err(Problem::invalid_field(
-            "media_id",
-            "is not a medium that was uploaded",
-        ));
     }
     Ok(())
 }

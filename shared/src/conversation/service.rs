@@ -21,6 +21,7 @@ use super::archive::{Archive, Bodies, Extent, delivery_alarm};
 use super::call::ConversationRequest;
 use super::group_store::Former;
 use super::lanes::{Lanes, Progress};
+use super::media::Answers;
 use super::outbox::Outbox;
 use super::policy::{self, Action, Member, Standing, require_member};
 use super::positions::Positions;
@@ -177,6 +178,8 @@ pub(super) struct State {
     pub archived: Seq,
     /// Up to where their bodies are here no more.
     pub wiped: Seq,
+    /// Whether media's objects are to be told of messages to let go of.
+    pub has_releases: bool,
     /// Whether the alarm is there for the archive alone: all was delivered when it was set.
     pub waits_for_archive: bool,
 }
@@ -208,6 +211,8 @@ pub struct ConversationService<S> {
     pub(super) typing: Typing,
     pub(super) outbox: Outbox,
     pub(super) archive: Archive,
+    /// What media's objects have answered.
+    pub(super) media: Answers,
     /// What of the archive is in memory.
     pub(super) bodies: Bodies,
     /// Members whose deliveries cannot be read until what they need has been brought.
@@ -230,6 +235,7 @@ impl<S: Sql> ConversationService<S> {
             typing: Typing::new(),
             outbox: Outbox::new(),
             archive: Archive::default(),
+            media: Answers::default(),
             bodies: Bodies::default(),
             resting: BTreeSet::new(),
             rates: DeviceRates::new(),
@@ -334,6 +340,7 @@ impl<S: Sql> ConversationService<S> {
             former,
             blockers: store.blockers()?.into_iter().collect(),
             has_ended,
+            has_releases: store.has_releases()?,
             archived,
             wiped,
             waits_for_archive,

@@ -142,6 +142,7 @@ impl<S: Sql> Store<'_, S> {
             if expires && target.deleted_seq.is_none() {
                 self.save_expiry(seq)?;
             }
+            self.let_medium_go(seq)?;
             let wait = if expires { GATHERED } else { Duration::ZERO };
             emptied = self.purge(&target, archived, *at + wait)?;
         }
@@ -181,8 +182,10 @@ impl<S: Sql> ConversationService<S> {
             }
         }
         let (_, timer_at) = self.store().timing()?;
+        let has_releases = self.store().has_releases()?;
         if let Some(state) = &mut self.state {
             state.timer_at = timer_at;
+            state.has_releases = has_releases;
         }
         Ok(())
     }
@@ -216,8 +219,10 @@ impl<S: Sql> ConversationService<S> {
             }
         }
         let (_, timer_at) = self.store().timing()?;
+        let has_releases = self.store().has_releases()?;
         if let Some(state) = &mut self.state {
             state.timer_at = timer_at;
+            state.has_releases = has_releases;
         }
         Ok(effects)
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::act::check_mentions;
 use super::content;
 use super::input::Fields;
+use super::media::MediaDetails;
 use super::problem::Problem;
 use super::seq::Seq;
 use crate::ids::{ClientMessageId, ConversationId, MediaId, MessageId, UserId};
@@ -117,8 +118,10 @@ impl NewMessage {
             "must not be system: the server alone writes such messages",
         );
         check_content(&mut fields, content_type, &self.content);
+        // Ciphertext may come with an encrypted medium.
         fields.require(
-            content_type.carries_media() == self.media_id.is_some(),
+            content_type.carries_media() == self.media_id.is_some()
+                || content_type == ContentType::Encrypted,
             "media_id",
             if content_type.carries_media() {
                 "is missing"
@@ -167,6 +170,12 @@ pub struct Message {
     /// The medium that it carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_id: Option<MediaId>,
+    /// Where the medium is to be had: see [`media_url`](super::media::media_url).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_url: Option<String>,
+    /// What the medium is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<Box<MediaDetails>>,
     /// The message that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
@@ -236,6 +245,8 @@ impl Message {
         Self {
             content: String::new(),
             media_id: None,
+            media_url: None,
+            media: None,
             mentions: Vec::new(),
             forwarded_from: None,
             edited_at: None,

@@ -13,6 +13,7 @@ pub mod event;
 pub mod frame;
 pub mod group;
 pub mod input;
+pub mod media;
 pub mod message;
 pub mod moderation;
 pub mod problem;

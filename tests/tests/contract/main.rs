@@ -15,6 +15,7 @@ mod errors;
 mod fallbacks;
 mod groups;
 mod later;
+mod media;
 mod moderation;
 mod people;
 mod writers;

@@ -1,7 +1,7 @@
 //! A host over rusqlite with a clock of its own, and people who use it over HTTP.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
-use parlance_embedded::{Embedded, Host};
+use parlance_embedded::{Embedded, Host, Settings};
 use parlance_functions::answer::Pieces;
 use parlance_functions::backend::SendError;
 use parlance_functions::config::Config;
@@ -28,6 +28,8 @@ pub const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 pub struct Machine {
     pub path: PathBuf,
     pub clock: Rc<Cell<Timestamp>>,
+    /// What object storage has: sizes and types by keys; nothing where it does not answer.
+    pub objects: Rc<RefCell<Option<BTreeMap<String, (usize, &'static str)>>>>,
     entropy: Rc<SeededEntropy>,
 }
 
@@ -63,8 +65,26 @@ impl Host for Machine {
         .await;
     }
 
-    async fn send(&self, _request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, SendError> {
-        Err(SendError("there is no network".to_owned()))
+    /// Plays object storage.
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, SendError> {
+        let mut objects = self.objects.borrow_mut();
+        let objects = objects
+            .as_mut()
+            .ok_or_else(|| SendError("there is no network".to_owned()))?;
+        let key = request.uri().path().trim_start_matches("/bucket/");
+        let mut response = Response::builder();
+        response = match (request.method().as_str(), objects.get(key)) {
+            ("HEAD", Some((size, content_type))) => response
+                .header("content-length", size.to_string())
+                .header("content-type", *content_type),
+            ("HEAD", None) => response.status(404),
+            ("DELETE", _) => {
+                objects.remove(key);
+                response.status(204)
+            }
+            other => panic!("unexpected: {other:?}"),
+        };
+        Ok(response.body(Vec::new()).unwrap())
     }
 }
 
@@ -116,6 +136,9 @@ impl Service {
                 "DEVELOPMENT" => "1",
                 "CODE_PROVIDER" => "dev",
                 "ADMIN_TOKEN" => "an-admin-token-of-32-characters-or-more",
+                "S3_ENDPOINT" => "https://storage.example",
+                "S3_BUCKET" => "bucket",
+                "S3_ACCESS_KEY_ID" | "S3_SECRET_ACCESS_KEY" => "key",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -124,6 +147,7 @@ impl Service {
             machine: Machine {
                 path,
                 clock: Rc::new(Cell::new(START)),
+                objects: Rc::new(RefCell::new(Some(BTreeMap::new()))),
                 entropy: Rc::new(SeededEntropy::new(seed)),
             },
             config,
@@ -133,7 +157,13 @@ impl Service {
     }
 
     pub fn backend(&self) -> Embedded<Machine> {
-        Embedded::new(self.machine.clone(), self.scale)
+        Embedded::new(
+            self.machine.clone(),
+            Settings {
+                rate_limit_scale: self.scale,
+                ..self.config.as_ref().map(Settings::from).unwrap()
+            },
+        )
     }
 
     pub fn pass(&self, time: Duration) {

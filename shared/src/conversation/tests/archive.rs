@@ -117,7 +117,9 @@ impl Archived {
 
     /// Brings what is needed.
     fn bring(&self, need: &Need) -> Result<(), Problem> {
-        let Need::Segment(segment) = need;
+        let Need::Segment(segment) = need else {
+            panic!("{need:?}");
+        };
         let unavailable = || Problem::unavailable("It cannot be read.");
         let bytes = self.store.get(&segment.name).ok_or_else(unavailable)?;
         let supplied = self.world.service.supply_segment(segment, &bytes);

@@ -7,6 +7,7 @@ mod groups;
 mod hidden;
 mod log;
 mod many;
+mod media;
 mod outbox;
 mod policy;
 mod polls;

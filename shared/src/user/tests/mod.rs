@@ -158,6 +158,8 @@ fn message(conversation_id: ConversationId, seq: u64, sender_id: UserId) -> Even
         content: format!("message {seq}"),
         content_type: ContentType::Text,
         media_id: None,
+        media_url: None,
+        media: None,
         reply_to: None,
         mentions: Vec::new(),
         thread_root: None,
