@@ -191,13 +191,17 @@ impl World {
         Ok(answer)
     }
 
+    /// Whether it may be named from now on. One who can see the secret could pass it on.
+    fn is_new_id(&self, text: &String) -> bool {
+        text.len() == 36
+            && *text != self.secret_id
+            && self.seen.len() < 64
+            && !self.seen.contains(text)
+    }
+
     fn learn(&mut self, value: &Value) {
         match value {
-            Value::String(text) if text.len() == 36 && *text != self.secret_id => {
-                if self.seen.len() < 64 && !self.seen.contains(text) {
-                    self.seen.push(text.clone());
-                }
-            }
+            Value::String(text) if self.is_new_id(text) => self.seen.push(text.clone()),
             Value::Array(items) => items.iter().for_each(|item| self.learn(item)),
             Value::Object(fields) => fields.values().for_each(|item| self.learn(item)),
             _ => {}

@@ -99,10 +99,8 @@ fn wire_types(source: &str) -> Vec<String> {
             .iter()
             .find_map(|start| line.strip_prefix(start));
         if let Some(rest) = declared {
-            let end = rest.find(|c: char| !c.is_alphanumeric());
-            let name = end.map_or(rest, |end| &rest[..end]);
             if is_wire {
-                types.push(name.to_owned());
+                types.push(rest.chars().take_while(|c| c.is_alphanumeric()).collect());
             }
             is_wire = false;
         }
