@@ -17,6 +17,8 @@ pub mod alarm;
 mod bindings;
 pub mod call;
 pub mod conversation;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 pub mod host;
 pub mod limiter;
 pub mod moderation;
