@@ -1,7 +1,7 @@
 //! Fuzzing: what must hold whatever comes in.
 //!
 //! A [`target`] makes inputs from a seed, with generators that know the shapes of the wire
-//! ([`json`], [`requests`], [`frames`], [`tokens`], [`cursors`]), and judges what comes of them. The
+//! ([`json`], [`requests`], [`frames`], [`tokens`], [`cursors`], [`segments`]), and judges what comes of them. The
 //! same seed makes the same inputs, so that a failure is told by its seed; what is worth keeping
 //! lies in `fuzz/corpus` and is replayed by the tests.
 //!
@@ -17,6 +17,7 @@ pub mod frames;
 pub mod json;
 pub mod random;
 pub mod requests;
+pub mod segments;
 pub mod target;
 pub mod tokens;
 pub mod world;

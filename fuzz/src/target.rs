@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use crate::{cursors, frames, requests, tokens};
+use crate::{cursors, frames, requests, segments, tokens};
 
 /// What is fuzzed.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target {
         name: "requests",
         seed: requests::run,
@@ -42,6 +42,11 @@ pub const TARGETS: [Target; 5] = [
         name: "cursors",
         seed: cursors::run,
         entry: cursors::replay,
+    },
+    Target {
+        name: "segments",
+        seed: segments::run,
+        entry: segments::replay,
     },
 ];
 

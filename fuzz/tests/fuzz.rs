@@ -58,6 +58,11 @@ fn no_changed_token_holds() {
 }
 
 #[test]
+fn no_damaged_segment_is_read_and_none_takes_more_than_it_may() {
+    short_run("segments");
+}
+
+#[test]
 fn cursors_open_nothing_and_fail_nothing() {
     short_run("cursors");
 }
