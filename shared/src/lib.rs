@@ -18,6 +18,7 @@ pub mod limits;
 pub mod moderation;
 pub mod object;
 pub mod page;
+pub mod planted;
 pub mod protocol;
 pub mod sql;
 pub mod time;

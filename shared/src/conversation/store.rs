@@ -10,6 +10,7 @@ pub use super::rows::{MembersBody, MessageBody};
 use super::schema;
 use crate::ids::{ClientMessageId, ConversationId, MessageId, UserId};
 use crate::params;
+use crate::planted::{self, Bug};
 use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
 use crate::protocol::group::GroupChange;
@@ -259,6 +260,22 @@ impl<'a, S: Sql> Store<'a, S> {
                 &body
             ],
         )?;
+        if rows.rows.is_empty() && planted::is_on(Bug::LostDeduplication) {
+            self.sql.exec(
+                "INSERT INTO event (scope, seq, kind, sender_id, message_id, created_at, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    self.scope,
+                    event.seq,
+                    kind,
+                    &event.sender_id,
+                    message_id,
+                    event.created_at,
+                    &body
+                ],
+            )?;
+            return Ok(true);
+        }
         Ok(!rows.rows.is_empty())
     }
 

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::object::{Answer, reply_json};
 use crate::protocol::event::EventPage;
 use crate::protocol::frame::{CloseCode, ServerFrame};
+use crate::protocol::group::{GroupChange, MemberRemoved};
 use crate::protocol::message::{MessageAck, MessageStatus};
 use crate::protocol::problem::Code;
 
@@ -261,6 +262,13 @@ impl Live {
         self.fixture.service.wake_sessions(kept);
     }
 
+    /// The memory is lost, whatever was under way: the sockets and what was kept with them are
+    /// not.
+    fn forget(&mut self) {
+        self.questions.clear();
+        self.sleep();
+    }
+
     /// The process dies: sockets, memory and questions are gone.
     fn crash(&mut self) {
         self.fixture.restart();
@@ -425,6 +433,26 @@ fn a_crash_costs_redeliveries_and_never_a_message() {
         [4],
         "the next delivery wrote it down"
     );
+}
+
+#[test]
+fn a_session_whose_catching_up_was_forgotten_is_sent_nothing_more_and_comes_back() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    live.hear(id, user(2));
+    let socket = live.open(device);
+    live.forget();
+    live.hear(id, user(2));
+    // Were it sent 2 alone, it would acknowledge what it never got.
+    assert!(live.seqs(socket, id).is_empty());
+    assert_eq!(live.closed.get(&socket), Some(&CloseCode::Restart));
+    let socket = live.open(device);
+    live.settle();
+    assert_eq!(live.seqs(socket, id), all(1..=2));
+    live.forget();
+    live.hear(id, user(2));
+    assert_eq!(live.seqs(socket, id), all(1..=3), "it had caught up");
+    assert_eq!(live.closed.get(&socket), None);
 }
 
 #[test]
@@ -651,6 +679,28 @@ fn reading_tells_the_other_devices_and_the_conversation_and_counts_exactly() {
     assert_eq!(live.unread(phone, id), 0, "reading does not go backwards");
     live.read(socket, id, 7);
     assert_eq!(live.errors(socket), [Code::InvalidRequest]);
+}
+
+#[test]
+fn a_count_that_comes_after_the_user_was_removed_counts_nothing() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    for _ in 0..5 {
+        live.hear(id, user(2));
+    }
+    let socket = live.open(device);
+    live.settle();
+    live.read(socket, id, 2);
+    let removed = Event::Group(GroupChange::MemberRemoved(MemberRemoved {
+        conversation_id: id,
+        seq: Seq::new(6),
+        user_id: me(),
+        removed_by: user(2),
+        created_at: time_of(6),
+    }));
+    live.deliver_these(id, vec![removed]);
+    live.settle();
+    assert_eq!(live.unread(device, id), 0);
 }
 
 #[test]
