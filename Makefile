@@ -20,7 +20,7 @@ TEST_COMPONENTS := tests/sql-spin
 # Tests of the whole system on workerd. The contract is run for each edition.
 SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
 
-.PHONY: help dev spin build build-worker build-spin test lint fmt clean setup
+.PHONY: help dev spin build build-worker build-spin test prove lint fmt clean setup
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -50,11 +50,19 @@ test: build ## Run every test: native, whole-system, foreign clients
 	@node scripts/dev-vars.mjs
 	@node scripts/build-worker.mjs $(TEST_WORKERS)
 	@node scripts/build-spin.mjs $(TEST_COMPONENTS)
-	cargo test --workspace --exclude parlance-tests --exclude parlance-spin-host
+	cargo test --workspace --exclude parlance-tests --exclude parlance-spin-host --exclude parlance-simulation
+	cargo test --profile simulation -p parlance-simulation
 	cargo test -p parlance-spin-host
 	cargo test -p parlance-tests --lib $(SYSTEM_TESTS)
 	@scripts/contract.sh
 	$(if $(wildcard tests/node),node --test "tests/node/**/*.test.mjs")
+
+# The first seed, how many, and whether to show everything that happens.
+SEED ?= 1
+SEEDS ?= 1000
+prove: setup-rust ## Run SEEDS seeds of the simulation from SEED on; TRACE=1 shows what happens
+	@cargo build --quiet --profile simulation -p parlance-simulation
+	@$(or $(CARGO_TARGET_DIR),target)/simulation/parlance-simulation --seeds $(SEEDS) --seed $(SEED) $(if $(TRACE),--trace)
 
 lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
 	cargo fmt --all --check
