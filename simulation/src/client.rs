@@ -226,7 +226,9 @@ impl World {
             user_id: one.user,
             device_id: one.id,
             expires_at,
-            after_seq: Some(parlance_shared::protocol::seq::Seq::new(view.upto.unwrap_or(0))),
+            after_seq: Some(parlance_shared::protocol::seq::Seq::new(
+                view.upto.unwrap_or(0),
+            )),
             subprotocol: false,
         };
         let open = serde_json::to_string(&open).expect("an upgrade");

@@ -399,7 +399,12 @@ impl World {
                     after_seq: Seq::new(upto.saturating_sub(u64::from(back))),
                     limit: 200,
                 };
-                self.ask_place(scene.device, scene.place, events, Purpose::Fetch(scene.place));
+                self.ask_place(
+                    scene.device,
+                    scene.place,
+                    events,
+                    Purpose::Fetch(scene.place),
+                );
             }
             other => return self.arrange(other),
         }

@@ -86,7 +86,9 @@ fn main() -> ExitCode {
                         break;
                     }
                     let report = run(&Plan::of(seed), options.traced);
-                    let mut sums = sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut sums = sums
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     sums.add(&report);
                     for line in &report.trace {
                         println!("{line}");
@@ -101,7 +103,9 @@ fn main() -> ExitCode {
             });
         }
     });
-    let sums = sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sums = sums
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     println!(
         "{} seeds: {} events, {} messages acknowledged, {} events shown to clients, {} sent again, {} gaps asked for",
         sums.seeds, sums.events, sums.messages, sums.shown, sums.retries, sums.syncs
@@ -121,17 +125,26 @@ fn main() -> ExitCode {
 fn tell(seed: u64) {
     let plan = Plan::of(seed);
     let Some(violation) = run(&plan, false).violation else {
-        return println!("seed {seed} failed once and not again: that is a fault of the simulation");
+        return println!(
+            "seed {seed} failed once and not again: that is a fault of the simulation"
+        );
     };
     println!("\nseed {seed} FAILED: {violation}");
     println!("again: make prove SEEDS=1 SEED={seed} TRACE=1\n");
     let (small, violation) = shrink(&plan, &violation);
-    println!("{} of {} steps are enough:", small.steps.len(), plan.steps.len());
+    println!(
+        "{} of {} steps are enough:",
+        small.steps.len(),
+        plan.steps.len()
+    );
     let report = run(&small, true);
     for line in &report.trace {
         println!("{line}");
     }
-    println!("users and their devices: {:?}, wave {}, {:?}", small.users, small.wave, small.weather);
+    println!(
+        "users and their devices: {:?}, wave {}, {:?}",
+        small.users, small.wave, small.weather
+    );
     for step in &small.steps {
         println!("{:>9.3}  {:?}", step.at as f64 / 1000.0, step.what);
     }

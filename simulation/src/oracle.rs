@@ -160,11 +160,17 @@ impl World {
         };
         let print = log::Print::of(event);
         if entry.print != print {
-            let text = format!("{user} is shown {print:?} as {seq} of {place}, which is {:?}", entry.print);
+            let text = format!(
+                "{user} is shown {print:?} as {seq} of {place}, which is {:?}",
+                entry.print
+            );
             return self.broken("one order, the same for all", text);
         }
         if !log.may_see(user, seq) {
-            let text = format!("{user} is shown {seq} of {place}: {:?}", log.spans.get(&user));
+            let text = format!(
+                "{user} is shown {seq} of {place}: {:?}",
+                log.spans.get(&user)
+            );
             self.broken("nobody sees an event outside their membership", text);
         }
     }
@@ -211,9 +217,8 @@ impl World {
             .logs
             .get(&place)
             .and_then(|log| log.entry(receipt.message_id.claimed_seq().get()));
-        let is_own = entry.is_some_and(|entry| {
-            entry.sender == user && entry.seq <= receipt.up_to_seq.get()
-        });
+        let is_own =
+            entry.is_some_and(|entry| entry.sender == user && entry.seq <= receipt.up_to_seq.get());
         if !is_own {
             let text = format!("{user} is told {receipt:?} of {entry:?}");
             self.broken("receipts are for one's own messages", text);

@@ -32,41 +32,127 @@ pub enum Way {
 #[allow(missing_docs)] // The fields are those of the description above.
 pub enum What {
     /// Makes the direct conversation of two.
-    Direct { by: u8, whom: u8 },
+    Direct {
+        by: u8,
+        whom: u8,
+    },
     /// Makes a group.
-    Group { by: u8, members: u16 },
+    Group {
+        by: u8,
+        members: u16,
+    },
     /// Sends messages.
-    Send { by: u8, place: u8, way: Way, count: u8, reply: bool },
+    Send {
+        by: u8,
+        place: u8,
+        way: Way,
+        count: u8,
+        reply: bool,
+    },
     /// Has a message sent later.
-    Schedule { by: u8, place: u8, way: Way, seconds: u8 },
+    Schedule {
+        by: u8,
+        place: u8,
+        way: Way,
+        seconds: u8,
+    },
     /// Reads up to a message.
-    Read { by: u8, place: u8, way: Way, back: u8 },
+    Read {
+        by: u8,
+        place: u8,
+        way: Way,
+        back: u8,
+    },
     /// Does something with a message.
-    Act { by: u8, place: u8, way: Way, pick: u8, act: ActKind },
+    Act {
+        by: u8,
+        place: u8,
+        way: Way,
+        pick: u8,
+        act: ActKind,
+    },
     /// Opens or closes the session.
-    Connect { by: u8 },
-    Disconnect { by: u8 },
+    Connect {
+        by: u8,
+    },
+    Disconnect {
+        by: u8,
+    },
     /// The session breaks, and the server may not notice.
-    Break { by: u8 },
+    Break {
+        by: u8,
+    },
     /// Opens or closes a conversation's own socket.
-    Enter { by: u8, place: u8 },
-    Leave { by: u8, place: u8 },
+    Enter {
+        by: u8,
+        place: u8,
+    },
+    Leave {
+        by: u8,
+        place: u8,
+    },
     /// Changes who is a member of a group, and as what.
-    Add { by: u8, place: u8, whom: u8 },
-    Remove { by: u8, place: u8, whom: u8 },
-    Quit { by: u8, place: u8 },
-    Role { by: u8, place: u8, whom: u8, role: u8 },
-    Rename { by: u8, place: u8 },
-    Expire { by: u8, place: u8, on: bool },
-    End { by: u8, place: u8 },
+    Add {
+        by: u8,
+        place: u8,
+        whom: u8,
+    },
+    Remove {
+        by: u8,
+        place: u8,
+        whom: u8,
+    },
+    Quit {
+        by: u8,
+        place: u8,
+    },
+    Role {
+        by: u8,
+        place: u8,
+        whom: u8,
+        role: u8,
+    },
+    Rename {
+        by: u8,
+        place: u8,
+    },
+    Expire {
+        by: u8,
+        place: u8,
+        on: bool,
+    },
+    End {
+        by: u8,
+        place: u8,
+    },
     /// Changes the caller's own list.
-    Archive { by: u8, place: u8, on: bool },
-    Forget { by: u8, place: u8 },
-    Block { by: u8, whom: u8, on: bool },
-    Receipts { by: u8, on: bool },
+    Archive {
+        by: u8,
+        place: u8,
+        on: bool,
+    },
+    Forget {
+        by: u8,
+        place: u8,
+    },
+    Block {
+        by: u8,
+        whom: u8,
+        on: bool,
+    },
+    Receipts {
+        by: u8,
+        on: bool,
+    },
     /// Reads over HTTP.
-    Fetch { by: u8, place: u8, back: u8 },
-    List { by: u8 },
+    Fetch {
+        by: u8,
+        place: u8,
+        back: u8,
+    },
+    List {
+        by: u8,
+    },
     /// Something fails.
     Fault(Fault),
 }
@@ -88,31 +174,50 @@ pub enum ActKind {
 pub enum Fault {
     /// The process dies: memory, sockets, and what has not left are gone; what was written may
     /// have been flushed or not.
-    Crash { /// Which.
-        object: u8, /// Whether what was not flushed is lost.
-        loses: bool },
+    Crash {
+        /// Which.
+        object: u8,
+        /// Whether what was not flushed is lost.
+        loses: bool,
+    },
     /// The memory is gone, at any moment; sockets and what was written stay.
-    Amnesia { /// Which.
-        object: u8 },
+    Amnesia {
+        /// Which.
+        object: u8,
+    },
     /// It is evicted, if it is idle.
-    Sleep { /// Which.
-        object: u8 },
+    Sleep {
+        /// Which.
+        object: u8,
+    },
     /// Storage fails after some statements.
-    Disk { /// Which.
-        object: u8, /// After how many.
-        after: u8, /// How often.
-        times: u8 },
+    Disk {
+        /// Which.
+        object: u8,
+        /// After how many.
+        after: u8,
+        /// How often.
+        times: u8,
+    },
     /// Nobody reaches it for a while.
-    Cut { /// Which.
-        object: u8, /// For how long, in tenths of a second.
-        tenths: u8 },
+    Cut {
+        /// Which.
+        object: u8,
+        /// For how long, in tenths of a second.
+        tenths: u8,
+    },
     /// Its clock is moved.
-    Skew { /// Which.
-        object: u8, /// By how much, in tenths of a second.
-        tenths: i8 },
+    Skew {
+        /// Which.
+        object: u8,
+        /// By how much, in tenths of a second.
+        tenths: i8,
+    },
     /// Time passes.
-    Jump { /// How much, in minutes.
-        minutes: u8 },
+    Jump {
+        /// How much, in minutes.
+        minutes: u8,
+    },
 }
 
 /// How often messages between objects, and alarms, fare badly: in a thousand.
@@ -239,7 +344,10 @@ fn setting(chance: &mut Chance, users: usize) -> Vec<Step> {
     for by in 0..16 {
         if chance.hits(800) {
             let what = What::Connect { by };
-            steps.push(Step { at: chance.below(500), what });
+            steps.push(Step {
+                at: chance.below(500),
+                what,
+            });
         }
     }
     for _ in 0..chance.between(1, 2) {
@@ -247,14 +355,20 @@ fn setting(chance: &mut Chance, users: usize) -> Vec<Step> {
             by: byte(chance),
             members: chance.next() as u16,
         };
-        steps.push(Step { at: chance.between(500, 1000), what });
+        steps.push(Step {
+            at: chance.between(500, 1000),
+            what,
+        });
     }
     for _ in 0..chance.between(0, users as u64) {
         let what = What::Direct {
             by: byte(chance),
             whom: byte(chance),
         };
-        steps.push(Step { at: chance.between(500, 1400), what });
+        steps.push(Step {
+            at: chance.between(500, 1400),
+            what,
+        });
     }
     steps.sort_by_key(|step| step.at);
     steps

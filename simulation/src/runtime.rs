@@ -13,7 +13,9 @@ use parlance_shared::planted::{self, Bug};
 use parlance_shared::time::Timestamp;
 
 use crate::disk::Disk;
-use crate::objects::{CallId, Failure, Memory, ObjectId, Outcome, Output, Then, Timer, Turn, WireId};
+use crate::objects::{
+    CallId, Failure, Memory, ObjectId, Outcome, Output, Then, Timer, Turn, WireId,
+};
 use crate::world::{BEGINNING, Happening, World};
 
 /// The wait after an alarm that failed; doubled with each further one.
@@ -121,7 +123,9 @@ impl World {
         let mut early = Vec::new();
         for one in output {
             // What was sent before anything was written has nothing to wait for.
-            if planted::is_on(Bug::AckBeforeCommit) && matches!(one, Output::Answer(..) | Output::Frame(..)) {
+            if planted::is_on(Bug::AckBeforeCommit)
+                && matches!(one, Output::Answer(..) | Output::Frame(..))
+            {
                 early.push(one);
             } else {
                 object.held.push_back(one);
@@ -388,7 +392,13 @@ impl World {
 
     /// The process dies.
     pub(crate) fn crash(&mut self, id: ObjectId, loses: bool) {
-        self.note(|| format!("{} crashes, unflushed writes are {}", self_name(id), if loses { "lost" } else { "kept" }));
+        self.note(|| {
+            format!(
+                "{} crashes, unflushed writes are {}",
+                self_name(id),
+                if loses { "lost" } else { "kept" }
+            )
+        });
         let Some(object) = self.objects.get_mut(&id) else {
             return;
         };
@@ -443,7 +453,11 @@ impl World {
     }
 
     /// Asks an object itself, past network and faults: for checks, and to set the scene.
-    pub(crate) fn ask_directly(&mut self, id: ObjectId, body: &str) -> Option<Result<String, parlance_shared::protocol::problem::Problem>> {
+    pub(crate) fn ask_directly(
+        &mut self,
+        id: ObjectId,
+        body: &str,
+    ) -> Option<Result<String, parlance_shared::protocol::problem::Problem>> {
         let call = self.name();
         let fault = self.objects.get(&id).and_then(|one| one.disk.mend());
         self.turn(id, None, |memory, turn| memory.request(turn, call, body));
@@ -451,9 +465,10 @@ impl World {
         if let Some(statements) = fault {
             object.disk.fail_after(statements, 1);
         }
-        let answer = object.held.iter().rposition(
-            |output| matches!(output, Output::Answer(other, _) if *other == call),
-        );
+        let answer = object
+            .held
+            .iter()
+            .rposition(|output| matches!(output, Output::Answer(other, _) if *other == call));
         let answer = answer.and_then(|position| object.held.remove(position));
         self.flush(id);
         match answer {
@@ -488,6 +503,9 @@ pub(crate) fn self_name(id: ObjectId) -> String {
 
 /// What a request or a frame says, cut short.
 pub(crate) fn brief(text: &str) -> String {
-    let end = text.char_indices().nth(400).map_or(text.len(), |(at, _)| at);
+    let end = text
+        .char_indices()
+        .nth(400)
+        .map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or_default().to_owned()
 }

@@ -63,13 +63,34 @@ fn calmer(weather: &Weather) -> Vec<Weather> {
     let weather = *weather;
     vec![
         Weather::CALM,
-        Weather { lost_request: 0, ..weather },
-        Weather { lost_answer: 0, ..weather },
-        Weather { doubled: 0, ..weather },
+        Weather {
+            lost_request: 0,
+            ..weather
+        },
+        Weather {
+            lost_answer: 0,
+            ..weather
+        },
+        Weather {
+            doubled: 0,
+            ..weather
+        },
         Weather { slow: 0, ..weather },
-        Weather { crash: 0, ..weather },
-        Weather { amnesia: 0, ..weather },
-        Weather { late_alarm: 0, ..weather },
-        Weather { lazy_disk: 0, ..weather },
+        Weather {
+            crash: 0,
+            ..weather
+        },
+        Weather {
+            amnesia: 0,
+            ..weather
+        },
+        Weather {
+            late_alarm: 0,
+            ..weather
+        },
+        Weather {
+            lazy_disk: 0,
+            ..weather
+        },
     ]
 }

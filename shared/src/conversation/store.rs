@@ -102,6 +102,30 @@ pub struct Store<'a, S> {
     pub(super) bodies: &'a Bodies,
 }
 
+/// The events of a log after `after`, past all rules and without the archive: for the simulation,
+/// which keeps its own book of what is on disk.
+///
+/// # Errors
+/// When storage fails, or an event is in the archive.
+#[cfg(feature = "planted-bugs")]
+pub fn events_on_disk<S: Sql>(
+    sql: &S,
+    scope: i64,
+    conversation_id: ConversationId,
+    after: Seq,
+) -> Result<Vec<Event>, SqlError> {
+    let bodies = Bodies::default();
+    let store = Store::new(sql, scope, &bodies);
+    if !store.is_installed()? {
+        return Ok(Vec::new());
+    }
+    let viewer = Viewer {
+        user_id: None,
+        visible_from: Seq::new(1),
+    };
+    store.events_after(conversation_id, viewer, after, u32::MAX, usize::MAX)
+}
+
 impl<'a, S: Sql> Store<'a, S> {
     /// The rows of `scope` in `sql`, and what is in memory of those that are archived.
     pub(super) const fn new(sql: &'a S, scope: i64, bodies: &'a Bodies) -> Self {

@@ -237,7 +237,7 @@ impl<S: Sql> UserService<S> {
             Pending::Mark { conversation_id } => {
                 self.marked(conversation_id, read_answer(answer), now, &mut effects)?;
             }
-            Pending::Act(asked) => self.acted(asked, read_answer(answer), &mut effects),
+            Pending::Act(asked) => self.acted(asked, read_answer(answer), &mut effects)?,
             Pending::Schedule(asked) => self.scheduled(asked, read_answer(answer), &mut effects),
             Pending::Hide(hide) => self.has_hidden(hide, read_answer(answer), &mut effects)?,
             Pending::Block(told) => {

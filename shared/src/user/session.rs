@@ -109,8 +109,6 @@ impl Session {
 
     /// Whether it was catching up when memory was lost: what it lacks is not known any more.
     pub fn was_cut_off(&self) -> bool {
-        self.kept.is_catching_up
-            && self.behind.is_empty()
-            && !planted::is_on(Bug::CutOffGoesOn)
+        self.kept.is_catching_up && self.behind.is_empty() && !planted::is_on(Bug::CutOffGoesOn)
     }
 }

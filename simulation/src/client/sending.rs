@@ -1,8 +1,6 @@
 //! What a client asks for, and what it makes of the answers.
 
-use parlance_shared::conversation::call::{
-    ConversationRequest, Schedule, Send, Sent,
-};
+use parlance_shared::conversation::call::{ConversationRequest, Schedule, Send, Sent};
 use parlance_shared::ids::{ClientMessageId, ConversationId, UserId};
 use parlance_shared::protocol::act::Scheduled;
 use parlance_shared::protocol::conversation::ConversationPage;
@@ -51,16 +49,19 @@ pub enum Purpose {
 
 /// Whether a refusal may be otherwise the next time.
 const fn may_succeed(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Internal | Code::Unavailable | Code::RateLimited
-    )
+    matches!(code, Code::Internal | Code::Unavailable | Code::RateLimited)
 }
 
 impl World {
     /// Asks an object over HTTP.
     pub(crate) fn http(&mut self, device: usize, to: ObjectId, body: String, purpose: Purpose) {
-        self.note(|| format!("dev {device} http {} {}", crate::runtime::self_name(to), crate::runtime::brief(&body)));
+        self.note(|| {
+            format!(
+                "dev {device} http {} {}",
+                crate::runtime::self_name(to),
+                crate::runtime::brief(&body)
+            )
+        });
         self.call(Caller::Client(device, purpose), to, &body.into());
     }
 
@@ -102,7 +103,12 @@ impl World {
         let adder = self.devices[device].user;
         let body = serde_json::to_string(&UserRequest::from(AdmitTo { adder }));
         let body = body.expect("a request");
-        self.http(device, ObjectId::User(next), body, Purpose::Admit { left, then });
+        self.http(
+            device,
+            ObjectId::User(next),
+            body,
+            Purpose::Admit { left, then },
+        );
     }
 
     /// Says something on a socket: the session, or the conversation's own. Says whether one is

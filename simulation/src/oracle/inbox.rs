@@ -67,13 +67,14 @@ impl World {
                 continue;
             }
             let went_back = before.is_some_and(|before| {
-                row.head < before.head
-                    || row.read < before.read
-                    || row.delivered < before.delivered
+                row.head < before.head || row.read < before.read || row.delivered < before.delivered
             });
             if went_back || row.read > row.delivered {
                 let text = format!("{user} in {place}: {before:?}, then {row:?}");
-                return self.broken("positions go forwards, and what is read was delivered", text);
+                return self.broken(
+                    "positions go forwards, and what is read was delivered",
+                    text,
+                );
             }
             let Some(counted) = self.recount(user, place, row) else {
                 continue;
@@ -92,7 +93,7 @@ impl World {
         }
         let log = self.oracle.logs.get(&place)?;
         // The membership that the user knows of.
-        let (from, _) = *log
+        let (from, to) = *log
             .spans
             .get(&user)?
             .iter()
@@ -117,7 +118,13 @@ impl World {
                     && entry.deleted_by.is_none_or(|by| by > row.head)
                     && !hidden.contains(&entry.seq)
             })
-            .count();
-        Some(unread as u64)
+            .count() as u64;
+        // One who is no longer a member, and is yet to hear of it, may have been told that there
+        // is less to read.
+        Some(if to.is_some() {
+            unread.min(row.unread)
+        } else {
+            unread
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parlance_shared::conversation::store::{Store, Viewer};
+use parlance_shared::conversation::store::events_on_disk;
 use parlance_shared::ids::{ClientMessageId, ConversationId, MessageId, UserId};
 use parlance_shared::protocol::change::MessageChange;
 use parlance_shared::protocol::event::Event;
@@ -154,7 +154,10 @@ impl Log {
                 entry.sender = message.sender_id;
                 entry.client_msg_id = message.client_msg_id;
                 let Some(name) = message.client_msg_id else {
-                    return Err(("a message has its sender's name for it", format!("{message:?}")));
+                    return Err((
+                        "a message has its sender's name for it",
+                        format!("{message:?}"),
+                    ));
                 };
                 if let Some(first) = self.names.insert((message.sender_id, name), seq) {
                     let text = format!("{name} is {first} and {seq}");
@@ -169,7 +172,10 @@ impl Log {
                         .entry(target_seq)
                         .is_some_and(|entry| entry.print.message_id == Some(*target));
                     if !is_before {
-                        return Err(("a reply comes after what it replies to", format!("{message:?}")));
+                        return Err((
+                            "a reply comes after what it replies to",
+                            format!("{message:?}"),
+                        ));
                     }
                 }
             }
@@ -218,24 +224,12 @@ impl Log {
 }
 
 impl World {
-    /// All events of a conversation that are on its disk, after `after`.
-    pub(super) fn events_on_disk(&self, place: ConversationId, after: u64) -> Vec<Event> {
+    /// The events of a conversation that are on its disk, after `after`.
+    fn events_on_disk(&self, place: ConversationId, after: u64) -> Vec<Event> {
         let Some(disk) = self.disk(ObjectId::Conversation(place)) else {
             return Vec::new();
         };
-        let disk = Unfailing(&disk);
-        let store = Store::new(&disk, 1);
-        if !store.is_installed().unwrap_or(false) {
-            return Vec::new();
-        }
-        let viewer = Viewer {
-            user_id: None,
-            visible_from: Seq::new(1),
-        };
-        let after = Seq::new(after);
-        store
-            .events_after(place, viewer, after, u32::MAX, usize::MAX)
-            .unwrap_or_default()
+        events_on_disk(&Unfailing(&disk), 1, place, Seq::new(after)).unwrap_or_default()
     }
 
     /// A conversation's storage has reached the disk.
@@ -315,7 +309,9 @@ impl World {
                 since == joined && (delivered < before_delivered || read < before_read)
             });
             if went_back || read > delivered || delivered > head {
-                let text = format!("{user} in {place}: delivered {delivered}, read {read}, head {head}, before {before:?}");
+                let text = format!(
+                    "{user} in {place}: delivered {delivered}, read {read}, head {head}, before {before:?}"
+                );
                 self.broken("receipts go forwards, and what is read was delivered", text);
             }
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::conversation::call::{ConversationRequest, MemberPosition};
+use crate::conversation::call::{Acted, ConversationRequest, MemberPosition};
 use crate::limits;
 use crate::object::{Answer, reply_json};
 use crate::protocol::event::EventPage;
@@ -68,7 +68,8 @@ impl Live {
                 }
                 Effect::Close { socket, code } => {
                     self.kept.remove(&socket);
-                    self.closed.insert(socket, code);
+                    // One that is closed is not closed again.
+                    self.closed.entry(socket).or_insert(code);
                 }
                 Effect::AskConversation {
                     id,
@@ -165,6 +166,12 @@ impl Live {
                 reply_json(&()).unwrap()
             }
             ConversationRequest::SignalTyping(_) => reply_json(&()).unwrap(),
+            // Whatever it is, it was done before: by the newest event.
+            ConversationRequest::ActOn(_) => reply_json(&Acted {
+                event: log.last().unwrap().clone(),
+                duplicate: true,
+            })
+            .unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -701,6 +708,28 @@ fn a_count_that_comes_after_the_user_was_removed_counts_nothing() {
     live.deliver_these(id, vec![removed]);
     live.settle();
     assert_eq!(live.unread(device, id), 0);
+}
+
+#[test]
+fn an_act_that_was_done_before_is_not_shown_before_what_comes_before_it() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    live.hear(id, user(2));
+    let socket = live.open(device);
+    live.settle();
+    // In the log, and not delivered yet.
+    let undelivered = [message(id, 2, user(2)), message(id, 3, me())];
+    live.logs.entry(id).or_default().extend(undelivered);
+    let target = uuid::Uuid::from_u128(7);
+    let act = format!(r#"{{"type":"pin","conversation_id":"{id}","message_id":"{target}"}}"#);
+    live.say(socket, &act);
+    live.settle();
+    assert_eq!(live.seqs(socket, id), all(1..=1));
+    live.deliver(id);
+    assert_eq!(live.seqs(socket, id), all(1..=3));
+    live.say(socket, &act);
+    live.settle();
+    assert_eq!(live.seqs(socket, id), [1, 2, 3, 3]);
 }
 
 #[test]

@@ -341,9 +341,18 @@ fn a_session_that_ends_while_storage_fails_is_closed_all_the_same() {
     sql.call_off();
     let closes = |effect: &Effect| matches!(effect, Effect::Close { socket, code: CloseCode::TokenExpired } if *socket == opened.socket);
     assert!(effects.iter().any(closes), "{effects:?}");
-    assert!(matches!(effects.last(), Some(Effect::Failed(_))), "{effects:?}");
+    assert!(
+        matches!(effects.last(), Some(Effect::Failed(_))),
+        "{effects:?}"
+    );
     // Were a socket to be left over, it does not stay.
     let text = r#"{"type":"ping"}"#;
     let effects = fixture.service.on_text(opened.socket, text, late);
-    assert!(matches!(effects[0], Effect::Close { code: CloseCode::Restart, .. }));
+    assert!(matches!(
+        effects[0],
+        Effect::Close {
+            code: CloseCode::Restart,
+            ..
+        }
+    ));
 }
