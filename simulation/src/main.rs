@@ -142,8 +142,8 @@ fn tell(seed: u64) {
         println!("{line}");
     }
     println!(
-        "users and their devices: {:?}, wave {}, {:?}",
-        small.users, small.wave, small.weather
+        "users and their devices: {:?}, wave {}, hot {:?}, {:?}",
+        small.users, small.wave, small.hot, small.weather
     );
     for step in &small.steps {
         println!("{:>9.3}  {:?}", step.at as f64 / 1000.0, step.what);

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use parlance_shared::conversation::archive::ArchiveStep;
+use parlance_shared::conversation::archive::memory::Fault;
 use parlance_shared::ids::ConversationId;
 use parlance_shared::protocol::problem::Problem;
 
@@ -129,6 +131,37 @@ impl World {
             Caller::Object(id, life, then) => self.resume(id, life, then, outcome),
             Caller::Client(device, purpose) => self.replied(device, purpose, outcome),
         }
+    }
+
+    /// An object asks the store of the archive.
+    pub(crate) fn ask_store(&mut self, from: ObjectId, life: u64, step: ArchiveStep, then: Then) {
+        let wait = self.latency();
+        self.after(wait, Happening::Store(from, life, step, then));
+    }
+
+    /// The store takes a step, well or badly.
+    pub(crate) fn store(&mut self, from: ObjectId, life: u64, step: &ArchiveStep, then: Then) {
+        let fault = self.luck.hits(self.weather.bad_store).then(|| {
+            [Fault::Refused, Fault::AnswerLost, Fault::Damaged][self.luck.below(3) as usize]
+        });
+        self.note(|| {
+            let name = crate::runtime::self_name(from);
+            match step {
+                ArchiveStep::Put { name: object, .. } => format!("{name} puts {object} {fault:?}"),
+                ArchiveStep::Get { name: object } => format!("{name} gets {object} {fault:?}"),
+                ArchiveStep::Delete { name: object } => {
+                    format!("{name} removes {object} {fault:?}")
+                }
+                ArchiveStep::Pause => format!("{name} pauses"),
+            }
+        });
+        let outcome = match self.store.take(step, fault) {
+            Ok(Some(reply)) => Ok(reply),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let wait = self.latency();
+        self.after(wait, Happening::Stored(from, life, then, outcome));
     }
 
     /// A client connects. Gives the name of the socket to be.

@@ -4,15 +4,18 @@
 //! What always holds: the order of steps is that of the adapter it mirrors; where one changes, so
 //! does the other. No rule of chat is here.
 
+mod archiving;
 mod conversation;
 mod user;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use parlance_shared::conversation::archive::{ArchiveReply, ArchiveStep, HotWindow};
 use parlance_shared::conversation::outbox::Mark;
 use parlance_shared::conversation::service::HideWish;
 use parlance_shared::ids::{ConversationId, UserId};
+use parlance_shared::need::SegmentNeed;
 use parlance_shared::protocol::batch;
 use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
 use parlance_shared::protocol::problem::{Problem, ServiceError};
@@ -61,6 +64,9 @@ impl Failure {
     }
 }
 
+/// What the store of the archive answered.
+pub type StoreOutcome = Result<ArchiveReply, String>;
+
 /// How a call ended: the reply's JSON, or why there is none.
 pub type Outcome = Result<Rc<str>, Failure>;
 
@@ -77,6 +83,25 @@ pub enum Then {
     Hide(HideWish, ConversationId),
     /// A question of a user object.
     Ticket(Option<Ticket>),
+    /// A step of the archive.
+    Archive,
+    /// A segment that someone here needs.
+    Segment(SegmentNeed, Needer),
+}
+
+/// Who in a conversation needs a segment; it is asked again with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Needer {
+    /// A request.
+    Request(CallId, Rc<str>),
+    /// An upgrade.
+    Open(WireId, String),
+    /// A frame of a socket, which others wait behind.
+    Frame(WireId, String),
+    /// Deliveries.
+    Deliveries,
+    /// The alarm.
+    Alarm,
 }
 
 /// What an object comes back to after a while, if it is still in memory.
@@ -86,6 +111,8 @@ pub enum Timer {
     Deliver,
     /// What a user object waits for.
     Wake,
+    /// The archive, after a pause.
+    Archive,
 }
 
 /// What leaves an object, in order, once what was written before is on disk.
@@ -110,6 +137,8 @@ pub enum Output {
     },
     /// A request is answered.
     Answer(CallId, Result<String, Problem>),
+    /// The store of the archive is to do something.
+    Store(ArchiveStep, Then),
 }
 
 /// What an object has while it handles one event.
@@ -179,6 +208,7 @@ impl Memory {
         alarm: Option<Timestamp>,
         sockets: &BTreeMap<WireId, String>,
         wave: usize,
+        window: Option<HotWindow>,
     ) -> Self {
         match id {
             ObjectId::Conversation(_) => Self::Conversation(Box::new(ConversationModel::new(
@@ -186,6 +216,7 @@ impl Memory {
                 alarm,
                 sockets,
                 wave,
+                window,
             ))),
             ObjectId::User(_) => {
                 Self::User(Box::new(UserModel::new(Rc::clone(disk), alarm, sockets)))
@@ -194,7 +225,7 @@ impl Memory {
     }
 
     /// A request has come.
-    pub fn request(&mut self, turn: &mut Turn<'_>, call: CallId, body: &str) {
+    pub fn request(&mut self, turn: &mut Turn<'_>, call: CallId, body: &Rc<str>) {
         match self {
             Self::Conversation(model) => model.request(turn, call, body),
             Self::User(model) => model.request(turn, call, body),
@@ -237,9 +268,23 @@ impl Memory {
     pub fn timer(&mut self, turn: &mut Turn<'_>, timer: Timer) {
         match (self, timer) {
             (Self::Conversation(model), Timer::Deliver) => model.woken(turn),
+            (Self::Conversation(model), Timer::Archive) => model.archive_on(turn),
             (Self::User(model), Timer::Wake) => model.woken(turn),
             _ => {}
         }
+    }
+
+    /// The store of the archive has answered.
+    pub fn stored(&mut self, turn: &mut Turn<'_>, then: Then, outcome: StoreOutcome) {
+        if let Self::Conversation(model) = self {
+            model.stored(turn, then, outcome);
+        }
+    }
+
+    /// Whether the handler of the alarm goes on: it has rung only when that has ended.
+    #[must_use]
+    pub fn is_ringing(&self) -> bool {
+        matches!(self, Self::Conversation(model) if model.is_ringing())
     }
 
     /// The alarm rings.

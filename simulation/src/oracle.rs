@@ -166,6 +166,16 @@ impl World {
             );
             return self.broken("one order, the same for all", text);
         }
+        if let Event::NewMessage(message) = event
+            && !message.is_deleted
+            && !message.is_hidden
+            && let Some(id) = entry.client_msg_id
+            && let Some(attempt) = self.oracle.attempts.get(&(message.sender_id, id))
+            && attempt.content != message.content
+        {
+            let text = format!("{user} is shown {message:?} of {place}");
+            return self.broken("what was sent is what is shown", text);
+        }
         if !log.may_see(user, seq) {
             let text = format!(
                 "{user} is shown {seq} of {place}: {:?}",

@@ -4,6 +4,8 @@
 //! What always holds: a step means something whatever other steps are left out. It names its
 //! subjects by numbers that are taken modulo what there is when its time comes.
 
+use parlance_shared::conversation::archive::HotWindow;
+
 use crate::chance::Chance;
 
 /// One thing that happens.
@@ -239,6 +241,8 @@ pub struct Weather {
     pub late_alarm: u64,
     /// An event of an object's comes before what was written is on disk.
     pub lazy_disk: u64,
+    /// The store of the archive refuses, loses its answer, or damages an object.
+    pub bad_store: u64,
 }
 
 impl Weather {
@@ -252,6 +256,7 @@ impl Weather {
         amnesia: 0,
         late_alarm: 0,
         lazy_disk: 0,
+        bad_store: 0,
     };
 }
 
@@ -270,6 +275,8 @@ pub struct Plan {
     pub wave: usize,
     /// After how many seconds an idle object is evicted.
     pub idle: u64,
+    /// How many events stay out of the archive; none where there is no archive.
+    pub hot: Option<u64>,
 }
 
 impl Plan {
@@ -308,7 +315,18 @@ impl Plan {
             weather,
             wave: [64, 64, 1, 2][chance.below(4) as usize],
             idle: chance.between(10, 60),
+            hot: chance.hits(600).then(|| chance.between(0, 12)),
         }
+    }
+
+    /// What stays out of the archive.
+    #[must_use]
+    pub fn window(&self) -> Option<HotWindow> {
+        let events = self.hot?;
+        Some(HotWindow {
+            events,
+            ..HotWindow::default()
+        })
     }
 
     /// How long it goes on.
@@ -335,6 +353,7 @@ fn weather(chance: &mut Chance) -> Weather {
         amnesia: rate(300, 8),
         late_alarm: rate(400, 400),
         lazy_disk: rate(700, 600),
+        bad_store: rate(500, 150),
     }
 }
 

@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use parlance_shared::conversation::archive::ArchiveStep;
 use parlance_shared::planted::{self, Bug};
 use parlance_shared::time::Timestamp;
 
 use crate::disk::Disk;
 use crate::objects::{
-    CallId, Failure, Memory, ObjectId, Outcome, Output, Then, Timer, Turn, WireId,
+    CallId, Failure, Memory, Needer, ObjectId, Outcome, Output, StoreOutcome, Then, Timer, Turn,
+    WireId,
 };
 use crate::world::{BEGINNING, Happening, World};
 
@@ -33,6 +35,8 @@ pub struct Object {
     alarm_failures: u32,
     /// Whether the alarm is ringing: that it is off is on disk only after its handler.
     is_ringing: bool,
+    /// What has rung and whose handler goes on: were the process to die, it rings again.
+    unfinished: Option<Timestamp>,
     /// Its memory, while it is in one.
     pub memory: Option<Memory>,
     /// How often its memory has ended.
@@ -59,6 +63,7 @@ impl Object {
             is_alarm_new: false,
             alarm_failures: 0,
             is_ringing: false,
+            unfinished: None,
             memory: None,
             life: 0,
             turns: 0,
@@ -90,11 +95,11 @@ impl World {
         if !lazy && self.objects.get(&id).is_some_and(waits) {
             self.flush(id);
         }
-        let wave = self.plan.wave;
+        let (wave, window) = (self.plan.wave, self.plan.window());
         let object = self.objects.entry(id).or_insert_with(Object::new);
         let memory = object.memory.get_or_insert_with(|| {
             let alarm = alarm.unwrap_or(object.alarm);
-            Memory::new(id, &object.disk, alarm, &object.sockets, wave)
+            Memory::new(id, &object.disk, alarm, &object.sockets, wave, window)
         });
         let now = BEGINNING.saturating_add_unsigned(self.now) + object.skew;
         let mut turn = Turn {
@@ -183,7 +188,7 @@ impl World {
             object.disk.flush();
             let alarm = object.alarm;
             if std::mem::take(&mut object.is_alarm_new) {
-                object.flushed_alarm = alarm;
+                object.flushed_alarm = alarm.or(object.unfinished);
                 self.set_ring(id, alarm);
             }
         }
@@ -228,6 +233,10 @@ impl World {
             Output::Refuse(wire, problem) => self.refused(wire, problem),
             Output::Frame(wire, text) => self.send_down(wire, text),
             Output::Close(wire, code) => self.close_down(wire, code.code()),
+            Output::Store(step, then) => {
+                let life = self.objects.get(&id).map_or(0, |object| object.life);
+                self.ask_store(id, life, step, then);
+            }
         }
     }
 
@@ -309,6 +318,30 @@ impl World {
         }
     }
 
+    /// The store of the archive has answered.
+    pub(crate) fn stored(&mut self, id: ObjectId, life: u64, then: Then, outcome: StoreOutcome) {
+        let is_there = self
+            .objects
+            .get(&id)
+            .is_some_and(|object| object.life == life && object.memory.is_some());
+        if is_there {
+            self.turn(id, None, |memory, turn| memory.stored(turn, then, outcome));
+            self.end_handler(id);
+            self.end_turn(id);
+        }
+    }
+
+    /// The handler of the alarm may have ended.
+    fn end_handler(&mut self, id: ObjectId) {
+        if let Some(object) = self.objects.get_mut(&id)
+            && object.unfinished.is_some()
+            && !object.memory.as_ref().is_some_and(Memory::is_ringing)
+        {
+            object.unfinished = None;
+            object.is_alarm_new = true;
+        }
+    }
+
     /// A timer goes off.
     pub(crate) fn timer(&mut self, id: ObjectId, life: u64, timer: Timer) {
         let is_there = self
@@ -317,6 +350,7 @@ impl World {
             .is_some_and(|object| object.life == life && object.memory.is_some());
         if is_there {
             self.turn(id, None, |memory, turn| memory.timer(turn, timer));
+            self.end_handler(id);
             self.end_turn(id);
         }
     }
@@ -350,6 +384,8 @@ impl World {
         } else {
             object.alarm_failures = 0;
             object.is_alarm_new = true;
+            let goes_on = object.memory.as_ref().is_some_and(Memory::is_ringing);
+            object.unfinished = goes_on.then_some(at);
         }
         self.end_turn(id);
     }
@@ -438,6 +474,14 @@ impl World {
             object.memory = None;
             object.life += 1;
             object.is_flushing = false;
+            // Its handler has not ended: it rings again.
+            if let Some(at) = object.unfinished.take()
+                && object.alarm.is_none()
+            {
+                object.alarm = Some(at);
+                object.flushed_alarm = Some(at);
+                self.set_ring(id, Some(at));
+            }
         }
     }
 
@@ -458,9 +502,16 @@ impl World {
         id: ObjectId,
         body: &str,
     ) -> Option<Result<String, parlance_shared::protocol::problem::Problem>> {
+        let body: Rc<str> = body.into();
         let call = self.name();
         let fault = self.objects.get(&id).and_then(|one| one.disk.mend());
-        self.turn(id, None, |memory, turn| memory.request(turn, call, body));
+        self.turn(id, None, |memory, turn| memory.request(turn, call, &body));
+        // What it needs from the archive it has at once.
+        while let Some((step, then)) = self.held_step(id, call) {
+            let outcome = self.store.take(&step, None);
+            let outcome = outcome.map(|reply| reply.expect("an answer"));
+            self.turn(id, None, |memory, turn| memory.stored(turn, then, outcome));
+        }
         let object = self.objects.get_mut(&id)?;
         if let Some(statements) = fault {
             object.disk.fail_after(statements, 1);
@@ -473,6 +524,20 @@ impl World {
         self.flush(id);
         match answer {
             Some(Output::Answer(_, outcome)) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// The step of the archive that a request waits for, if it does.
+    fn held_step(&mut self, id: ObjectId, call: CallId) -> Option<(ArchiveStep, Then)> {
+        let object = self.objects.get_mut(&id)?;
+        let is_for = |output: &Output| {
+            matches!(output, Output::Store(_, Then::Segment(_, Needer::Request(other, _)))
+                if *other == call)
+        };
+        let position = object.held.iter().rposition(is_for)?;
+        match object.held.remove(position)? {
+            Output::Store(step, then) => Some((step, then)),
             _ => None,
         }
     }

@@ -36,6 +36,11 @@ pub fn shrink(plan: &Plan, violation: &Violation) -> (Plan, Violation) {
             };
             attempt(&mut best, candidate);
         }
+        let candidate = Plan {
+            hot: None,
+            ..best.0.clone()
+        };
+        attempt(&mut best, candidate);
         let mut size = best.0.steps.len().div_ceil(2).max(1);
         loop {
             let mut from = 0;

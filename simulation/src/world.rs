@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use parlance_shared::conversation::archive::ArchiveStep;
+use parlance_shared::conversation::archive::memory::MemoryStore;
 use parlance_shared::time::Timestamp;
 
 use crate::chance::{Chance, Dice};
 use crate::client::{Device, Errand};
 use crate::network::{Call, Wire};
-use crate::objects::{CallId, ObjectId, Outcome, Timer, WireId};
+use crate::objects::{CallId, ObjectId, Outcome, StoreOutcome, Then, Timer, WireId};
 use crate::oracle::Oracle;
 use crate::plan::{Plan, Weather};
 use crate::runtime::Object;
@@ -67,6 +69,10 @@ pub enum Happening {
     Ring(ObjectId, Timestamp),
     /// An object that has been idle is evicted.
     Idle(ObjectId, u64),
+    /// The store of the archive is asked.
+    Store(ObjectId, u64, ArchiveStep, Then),
+    /// It has answered.
+    Stored(ObjectId, u64, Then, StoreOutcome),
     /// An object can be reached again.
     Mend(ObjectId),
     /// A client does what it has to do.
@@ -116,6 +122,8 @@ pub struct World {
     pub whim: Chance,
     /// The services' random numbers.
     pub dice: Dice,
+    /// The store of the archive.
+    pub store: MemoryStore,
     /// Objects that cannot be reached.
     pub cut: BTreeMap<ObjectId, u64>,
     /// The first promise that was broken.
@@ -147,6 +155,7 @@ impl World {
             fate: root.fork(11),
             whim: root.fork(12),
             dice: Dice::new(root.fork(13)),
+            store: MemoryStore::new(),
             cut: BTreeMap::new(),
             violation: None,
             trace: traced.then(Vec::new),
@@ -200,8 +209,7 @@ impl World {
     pub fn broken(&mut self, rule: &'static str, text: impl Into<String>) {
         let text = text.into();
         self.note(|| format!("BROKEN {rule}: {text}"));
-        self.violation
-            .get_or_insert_with(|| Violation { rule, text });
+        self.violation.get_or_insert(Violation { rule, text });
     }
 
     /// Time passes, and nothing happens meanwhile: what was to happen is late.
@@ -241,6 +249,10 @@ impl World {
             Happening::Timer(object, life, timer) => self.timer(object, life, timer),
             Happening::Ring(object, at) => self.ring(object, at),
             Happening::Idle(object, turns) => self.idle(object, turns),
+            Happening::Store(object, life, step, then) => self.store(object, life, &step, then),
+            Happening::Stored(object, life, then, outcome) => {
+                self.stored(object, life, then, outcome);
+            }
             Happening::Mend(object) => {
                 self.cut.remove(&object);
             }

@@ -1,4 +1,5 @@
 //! `durable-objects/src/conversation.rs`, `conversation/outgoing.rs` and `conversation/attached.rs`.
+//! What is about the archive is in [`super::archiving`].
 //!
 //! Left out: closing a socket whose client takes nothing (4008 after 16 MiB).
 
@@ -6,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use parlance_shared::conversation::archive::HotWindow;
 use parlance_shared::conversation::call::{ConversationRequest, OpenSocket};
 use parlance_shared::conversation::deliver::{Delivery, News, Round};
 use parlance_shared::conversation::outbox::MarkKind;
@@ -16,13 +18,14 @@ use parlance_shared::conversation::socket::{self, SocketSession};
 use parlance_shared::ids::{DeviceId, UserId};
 use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
-use parlance_shared::protocol::problem::Code;
+use parlance_shared::protocol::problem::{Code, ServiceError};
 use parlance_shared::protocol::seq::Seq;
-use parlance_shared::sql::OBJECT_SCOPE;
+use parlance_shared::sql::{OBJECT_SCOPE, SqlError};
 use parlance_shared::time::Timestamp;
 use parlance_shared::user::call::{Delivered, HideMessage, Signal, UserRequest};
 
-use super::{CallId, Failure, ObjectId, Outcome, Output, Then, Timer, Turn, WireId, told};
+use super::archiving::Archiving;
+use super::{CallId, Failure, Needer, ObjectId, Outcome, Output, Then, Timer, Turn, WireId, told};
 use crate::disk::Disk;
 
 /// Waits up to this long are slept through; longer ones are left to the alarm.
@@ -31,13 +34,14 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// A conversation object in memory.
 #[derive(Debug)]
 pub struct ConversationModel {
-    service: ConversationService<Rc<Disk>>,
+    pub(super) service: ConversationService<Rc<Disk>>,
     attached: Vec<(WireId, SocketSession)>,
     in_flight: usize,
     is_sleeping: bool,
     round: Round,
     wave: usize,
-    calls: usize,
+    pub(super) calls: usize,
+    pub(super) archiving: Archiving,
 }
 
 fn session(kept: &str) -> Option<SocketSession> {
@@ -50,8 +54,12 @@ impl ConversationModel {
         alarm: Option<Timestamp>,
         sockets: &BTreeMap<WireId, String>,
         wave: usize,
+        window: Option<HotWindow>,
     ) -> Self {
         let mut service = ConversationService::new(disk, OBJECT_SCOPE).with_rate_limits(1.0);
+        if let Some(window) = window {
+            service = service.with_archive(window);
+        }
         service.alarm_is(alarm);
         let attached = sockets
             .iter()
@@ -65,14 +73,15 @@ impl ConversationModel {
             round: Round::default(),
             wave,
             calls: 0,
+            archiving: Archiving::default(),
         }
     }
 
-    pub(super) const fn is_waiting(&self) -> bool {
-        self.calls > 0 || self.is_sleeping
+    pub(super) fn is_waiting(&self) -> bool {
+        self.calls > 0 || self.is_sleeping || self.archiving.is_under_way()
     }
 
-    pub(super) fn request(&mut self, turn: &mut Turn<'_>, call: CallId, body: &str) {
+    pub(super) fn request(&mut self, turn: &mut Turn<'_>, call: CallId, body: &Rc<str>) {
         let request: ConversationRequest = serde_json::from_str(body).expect("a request");
         let outcome = match self.service.handle(request, turn.now, turn.dice) {
             Ok((reply, effects)) => {
@@ -80,28 +89,54 @@ impl ConversationModel {
                 self.carry_out(turn, effects);
                 Ok(reply)
             }
+            Err(ServiceError::Needs(need)) => {
+                return self.bring(turn, need, Needer::Request(call, Rc::clone(body)));
+            }
             Err(error) => Err(told(turn, error)),
         };
         turn.output.push(Output::Answer(call, outcome));
     }
 
     pub(super) fn alarm(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
-        let failed = |error: parlance_shared::sql::SqlError| error.to_string();
+        let failed = |error: SqlError| error.to_string();
         let mut effects = self
             .service
             .on_timers(turn.now, turn.dice)
             .map_err(failed)?;
         effects.absorb(self.service.on_alarm(turn.now).map_err(failed)?);
         set_alarm(turn, &effects);
+        let need = effects.needs.take();
         self.carry_out(turn, effects);
+        match need {
+            Some(need) => self.bring(turn, need, Needer::Alarm),
+            None => self.archive(turn),
+        }
         Ok(())
     }
 
     pub(super) fn frame(&mut self, turn: &mut Turn<'_>, wire: WireId, text: &str) {
-        let Some(session) = turn.sockets.get(&wire).and_then(|kept| session(kept)) else {
+        if self.archiving.queue(wire, text) {
             return;
+        }
+        self.answer_frame(turn, wire, text);
+    }
+
+    /// Answers a frame. Says whether it was answered, rather than that it needs something.
+    pub(super) fn answer_frame(&mut self, turn: &mut Turn<'_>, wire: WireId, text: &str) -> bool {
+        let Some(session) = turn.sockets.get(&wire).and_then(|kept| session(kept)) else {
+            return true;
         };
-        let outcome = socket::on_text(&mut self.service, &session, text, turn.now, turn.dice);
+        let mut outcome = socket::on_text(&mut self.service, &session, text, turn.now, turn.dice);
+        if let Some(need) = outcome.effects.needs.take() {
+            self.archiving.begin(wire);
+            self.bring(turn, need, Needer::Frame(wire, text.to_owned()));
+            return false;
+        }
+        self.finish(turn, wire, outcome);
+        true
+    }
+
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, wire: WireId, outcome: socket::Outcome) {
         set_alarm(turn, &outcome.effects);
         turn.send(&[wire], &outcome.replies);
         self.carry_out(turn, outcome.effects);
@@ -113,12 +148,17 @@ impl ConversationModel {
     pub(super) fn closed(&mut self, turn: &mut Turn<'_>, wire: WireId) {
         self.attached.retain(|(other, _)| *other != wire);
         turn.sockets.remove(&wire);
+        self.archiving.forget(wire);
     }
 
     pub(super) fn open(&mut self, turn: &mut Turn<'_>, wire: WireId, open: &str) {
         let open: OpenSocket = serde_json::from_str(open).expect("an upgrade");
         let opened = match socket::open(&mut self.service, &open, turn.now) {
             Ok(opened) => opened,
+            Err(ServiceError::Needs(need)) => {
+                let open = serde_json::to_string(&open).expect("an upgrade");
+                return self.bring(turn, need, Needer::Open(wire, open));
+            }
             Err(error) => {
                 let problem = told(turn, error);
                 turn.output.push(Output::Refuse(wire, problem));
@@ -159,7 +199,7 @@ impl ConversationModel {
 
 /// What is told to user objects.
 impl ConversationModel {
-    fn deliver(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn deliver(&mut self, turn: &mut Turn<'_>) {
         self.start_deliveries(turn);
         self.sleep_until_due(turn);
     }
@@ -174,6 +214,11 @@ impl ConversationModel {
                 Ok(None) => {
                     self.round = Round::default();
                     break;
+                }
+                Err(SqlError::Needs(need)) => {
+                    if self.archiving.is_new(&need) {
+                        self.bring(turn, *need, Needer::Deliveries);
+                    }
                 }
                 Err(_) => turn.failures += 1,
             }
@@ -318,7 +363,7 @@ impl ConversationModel {
                 };
                 self.show(turn, wish.user_id, Some(wish.device_id), &[frame]);
             }
-            Then::Ticket(_) => {}
+            Then::Ticket(_) | Then::Archive | Then::Segment(..) => {}
         }
     }
 }

@@ -53,7 +53,7 @@ impl UserModel {
         self.calls > 0 || self.timers > 0 || !self.waiting.is_empty()
     }
 
-    pub(super) fn request(&mut self, turn: &mut Turn<'_>, call: CallId, body: &str) {
+    pub(super) fn request(&mut self, turn: &mut Turn<'_>, call: CallId, body: &Rc<str>) {
         let request: UserRequest = serde_json::from_str(body).expect("a request");
         let (reply, effects) = match self.service.handle(request, turn.now, turn.dice) {
             Ok(outcome) => outcome,

@@ -375,11 +375,11 @@ impl World {
             let Some(disk) = self.disk(id) else {
                 continue;
             };
-            if !self
+            if self
                 .oracle
                 .logs
                 .get(place)
-                .is_some_and(|log| log.head() > 0)
+                .is_none_or(|log| log.head() == 0)
             {
                 continue;
             }
@@ -406,6 +406,49 @@ impl World {
         }
         for (rule, text) in broken {
             self.broken(rule, text);
+        }
+        self.check_archive();
+    }
+
+    /// The archive's store holds what the conversations know of, and nothing else.
+    fn check_archive(&mut self) {
+        let mut left = self.store.objects();
+        for place in self.oracle.places.clone() {
+            let Some(disk) = self.disk(ObjectId::Conversation(place)) else {
+                continue;
+            };
+            if self
+                .oracle
+                .logs
+                .get(&place)
+                .is_none_or(|log| log.head() == 0)
+            {
+                continue;
+            }
+            let named = |rows: Vec<parlance_shared::sql::Row>| {
+                rows.iter()
+                    .filter_map(|row| row.get::<String>(0).ok())
+                    .collect::<Vec<_>>()
+            };
+            let segments = named(disk.look("SELECT name FROM archive_segment", &[]));
+            let waste = named(disk.look("SELECT name FROM archive_waste", &[]));
+            for name in segments {
+                if left.remove(&name).is_none() {
+                    self.broken(
+                        "every segment is in the archive",
+                        format!("{name} of {place}"),
+                    );
+                }
+            }
+            for name in waste {
+                left.remove(&name);
+            }
+        }
+        if let Some((name, _)) = left.first_key_value() {
+            self.broken(
+                "nothing is in the archive that nothing knows of",
+                name.clone(),
+            );
         }
     }
 
