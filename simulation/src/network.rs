@@ -144,6 +144,10 @@ impl World {
         let fault = self.luck.hits(self.weather.bad_store).then(|| {
             [Fault::Refused, Fault::AnswerLost, Fault::Damaged][self.luck.below(3) as usize]
         });
+        // Either what is put or what is read is damaged: the same damage done twice undoes itself.
+        let is_read = matches!(step, ArchiveStep::Get { .. });
+        let may_damage = is_read == self.plan.seed.is_multiple_of(2);
+        let fault = fault.filter(|fault| *fault != Fault::Damaged || may_damage);
         self.note(|| {
             let name = crate::runtime::self_name(from);
             match step {
