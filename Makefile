@@ -20,7 +20,7 @@ TEST_COMPONENTS := tests/sql-spin
 # Tests of the whole system on workerd. The contract is run for each edition.
 SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
 
-.PHONY: help dev spin build build-worker build-spin test faults fuzz audit lint fmt clean setup
+.PHONY: help dev spin build build-worker build-spin test prove faults fuzz audit lint fmt clean setup
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -50,7 +50,8 @@ test: build ## Run every test: native, whole-system, foreign clients
 	@node scripts/dev-vars.mjs
 	@node scripts/build-worker.mjs $(TEST_WORKERS)
 	@node scripts/build-spin.mjs $(TEST_COMPONENTS)
-	cargo test --workspace --exclude parlance-tests --exclude parlance-spin-host
+	cargo test --workspace --exclude parlance-tests --exclude parlance-spin-host --exclude parlance-simulation
+	cargo test --profile simulation -p parlance-simulation
 	cargo test -p parlance-spin-host
 	cargo test -p parlance-tests --lib $(SYSTEM_TESTS)
 	@scripts/contract.sh
@@ -67,8 +68,9 @@ faults: build-worker ## Kill workerd ROUNDS times under load, fill its disk, con
 	node tests/node/faults/connections.mjs --cycles $(CYCLES)
 	node tests/node/faults/kills.mjs --rounds $(ROUNDS)
 
-SEEDS ?= 200
+# The first seed of `fuzz` and `prove`.
 SEED ?= 1
+fuzz: SEEDS ?= 200
 fuzz: setup-rust ## Fuzz every target, or TARGET, with SEEDS seeds from SEED on
 	cargo run --release -p parlance-fuzz -- --seeds $(SEEDS) --first $(SEED) $(if $(TARGET),--target $(TARGET))
 
@@ -77,6 +79,11 @@ audit: export CARGO_DENY_VERSION := 0.20.2
 audit: setup-node ## Licences, sources, known flaws and signatures of everything that is depended on
 	@bash scripts/setup.sh deny
 	@bash scripts/audit.sh
+
+prove: SEEDS ?= 1000
+prove: setup-rust ## Run SEEDS seeds of the simulation from SEED on; TRACE=1 shows what happens
+	@cargo build --quiet --profile simulation -p parlance-simulation
+	@$(or $(CARGO_TARGET_DIR),target)/simulation/parlance-simulation --seeds $(SEEDS) --seed $(SEED) $(if $(TRACE),--trace)
 
 lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
 	cargo fmt --all --check

@@ -20,6 +20,7 @@ pub mod moderation;
 pub mod need;
 pub mod object;
 pub mod page;
+pub mod planted;
 pub mod protocol;
 pub mod sql;
 pub mod time;

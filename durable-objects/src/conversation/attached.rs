@@ -129,9 +129,8 @@ impl AttachedSockets {
 
     /// Sends new events to every socket; to those of some, less of them.
     pub fn broadcast(&self, state: &State, events: &[Event], unseen: &Unseen, now: Timestamp) {
-        // By who looks on: the senders see what no one else may see, and some see less.
+        // By who looks on.
         let mut written: BTreeMap<Option<UserId>, Vec<JsString>> = BTreeMap::new();
-        let sent_by = |event: &Event| event.as_message().map(|message| message.sender_id);
         for attached in self.snapshot() {
             let Attached {
                 socket, session, ..
@@ -140,17 +139,11 @@ impl AttachedSockets {
                 self.dismiss(socket, CloseCode::TokenExpired);
                 continue;
             }
-            let viewer = Some(session.user_id).filter(|id| {
-                unseen.concerns(id) || events.iter().any(|event| sent_by(event) == Some(*id))
-            });
+            let viewer = unseen.viewer(events, session.user_id);
             let texts = written.entry(viewer).or_insert_with(|| {
-                let seen = |event: &Event| match viewer {
-                    Some(viewer) => unseen.show(event.clone().seen_by(viewer), &viewer),
-                    None => event.clone().seen_by_others(),
-                };
                 let texts: Vec<_> = events
                     .iter()
-                    .map(|event| ServerFrame::Event(seen(event)).to_text())
+                    .map(|event| ServerFrame::Event(unseen.seen(event.clone(), viewer)).to_text())
                     .collect();
                 packed(&texts)
             });

@@ -11,6 +11,7 @@ use super::lanes::Due;
 use super::service::{ConversationService, Effects, RECOVERY_DELAY, State};
 use super::store::Viewer;
 use crate::ids::{DeviceId, UserId};
+use crate::planted::{self, Bug};
 use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
 use crate::protocol::seq::Seq;
@@ -163,6 +164,9 @@ impl<S: Sql> ConversationService<S> {
             state.former.get(&due.user_id),
         ) {
             (Some(member), _) => (member.visible_from, state.head),
+            (None, Some(former)) if planted::is_on(Bug::RemovedGoesOn) => {
+                (former.visible_from, state.head)
+            }
             (None, Some(former)) => (former.visible_from, former.end.min(state.head)),
             (None, None) => return Ok(None),
         };
@@ -293,6 +297,9 @@ impl<S: Sql> ConversationService<S> {
                     store.save_progress(progress.delivered, &progress.lagging)?;
                 }
                 for (user_id, place) in &places {
+                    if planted::is_on(Bug::NotWrittenBehind) {
+                        continue;
+                    }
                     store.save_place(user_id, place)?;
                 }
                 for user_id in &ended {

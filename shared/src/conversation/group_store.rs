@@ -5,6 +5,7 @@ use super::policy::Member;
 use super::store::{Meta, Store};
 use crate::ids::UserId;
 use crate::params;
+use crate::planted::{self, Bug};
 use crate::protocol::conversation::Role;
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError};
@@ -61,6 +62,9 @@ impl<S: Sql> Store<'_, S> {
             "DELETE FROM member WHERE scope = ? AND user_id = ?",
             params![self.scope, &member.user_id],
         )?;
+        if planted::is_on(Bug::FarewellForgotten) {
+            return Ok(());
+        }
         self.sql.exec(
             "INSERT INTO former_member (scope, user_id, visible_from, end_seq)
              VALUES (?, ?, ?, ?)

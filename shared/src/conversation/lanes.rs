@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::ids::UserId;
+use crate::planted::{self, Bug};
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
 
@@ -61,7 +62,9 @@ impl Lane {
 
     /// The last event that the lane is to bring, where the newest is `head`.
     fn last(&self, head: Seq) -> Seq {
-        self.end.map_or(head, |end| end.min(head))
+        self.end
+            .filter(|_| !planted::is_on(Bug::RemovedGoesOn))
+            .map_or(head, |end| end.min(head))
     }
 
     fn listens(&self, now: Timestamp) -> bool {
@@ -291,6 +294,9 @@ impl Lanes {
     fn wait(&mut self, user_id: UserId, until: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&user_id) {
             lane.state = LaneState::Waiting(until);
+            if lane.failures > 0 && planted::is_on(Bug::LaneNeverWakes) {
+                return;
+            }
             self.waiting.insert((until, user_id));
         }
     }

@@ -13,6 +13,7 @@ use super::service::{ConversationService, Effects, Eviction, State};
 use super::store::Store;
 use crate::ids::UserId;
 use crate::limits;
+use crate::planted::{self, Bug};
 use crate::protocol::conversation::{MemberView, Role};
 use crate::protocol::event::{Event, MemberAdded};
 use crate::protocol::frame::CloseCode;
@@ -62,7 +63,11 @@ impl<S: Sql> ConversationService<S> {
                 user_id: *user_id,
                 role: Role::Member,
                 joined_at: created_at,
-                visible_from: seq,
+                visible_from: if planted::is_on(Bug::NewcomerSeesAll) {
+                    Seq::new(1)
+                } else {
+                    seq
+                },
                 is_suspended: false,
             })
             .collect();
@@ -210,7 +215,9 @@ impl<S: Sql> ConversationService<S> {
             },
             now,
         )?;
-        effects.evicted = vec![evicted(target.user_id)];
+        if !planted::is_on(Bug::RemovedStaysAttached) {
+            effects.evicted = vec![evicted(target.user_id)];
+        }
         Ok(effects)
     }
 }

@@ -32,6 +32,8 @@ use crate::entropy::Entropy;
 use crate::frame_rate::DeviceRates;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
 use crate::need::Need;
+use crate::params;
+use crate::planted::{self, Bug};
 use crate::protocol::event::Event;
 use crate::protocol::frame::{CloseCode, ServerFrame};
 use crate::protocol::problem::{Problem, ServiceError};
@@ -101,6 +103,26 @@ impl Unseen {
     #[must_use]
     pub fn concerns(&self, viewer: &UserId) -> bool {
         self.latecomers.contains(viewer) || self.hiders.contains(viewer)
+    }
+
+    /// As whom `user_id` looks on, where it does not see what everyone sees: senders are shown
+    /// what no one else may see, and some are shown less.
+    #[must_use]
+    pub fn viewer(&self, events: &[Event], user_id: UserId) -> Option<UserId> {
+        let is_sender = || {
+            let mut messages = events.iter().filter_map(Event::as_message);
+            messages.any(|message| message.sender_id == user_id)
+        };
+        (self.concerns(&user_id) || is_sender()).then_some(user_id)
+    }
+
+    /// The event as it is broadcast to `viewer`, which is [`Self::viewer`] of the events.
+    #[must_use]
+    pub fn seen(&self, event: Event, viewer: Option<UserId>) -> Event {
+        match viewer {
+            Some(viewer) => self.show(event.seen_by(viewer), &viewer),
+            None => event.seen_by_others(),
+        }
     }
 
     /// The event as `viewer` sees it.
@@ -190,7 +212,8 @@ impl State {
         Standing {
             kind: self.meta.kind,
             role: member.role,
-            is_blocked: self.blockers.iter().any(|id| *id != member.user_id),
+            is_blocked: self.blockers.iter().any(|id| *id != member.user_id)
+                && !planted::is_on(Bug::BlockIgnored),
         }
     }
 
@@ -283,6 +306,12 @@ impl<S: Sql> ConversationService<S> {
             return Ok(None);
         };
         let (expires_after, timer_at) = store.timing()?;
+        if planted::is_on(Bug::SeqsUsedAgain) {
+            self.sql.exec(
+                "DELETE FROM event WHERE scope = ? AND seq > ?",
+                params![self.scope, delivered.unwrap_or(Seq::ZERO)],
+            )?;
+        }
         let (head, last_at) = store.head()?.unwrap_or((Seq::ZERO, meta.created_at));
         let (members, places): (BTreeMap<_, _>, BTreeMap<_, _>) = store
             .members()?
@@ -306,7 +335,7 @@ impl<S: Sql> ConversationService<S> {
             && self.alarm_at != timer_at
             && self.alarm_at == self.archive.alarm_at(&store, extent)?;
         let may_be_left = self.alarm_at.is_some() && !waits_for_archive;
-        if may_be_left {
+        if may_be_left && !planted::is_on(Bug::LanesNotDurable) {
             taken.extend(
                 lagging
                     .iter()
@@ -366,7 +395,11 @@ impl<S: Sql> ConversationService<S> {
         let state = self
             .load()?
             .ok_or_else(|| Problem::not_found("conversation"))?;
-        let member = require_member(state.members.get(&actor))?;
+        let mut found = state.members.get(&actor);
+        if planted::is_on(Bug::AnyoneReads) {
+            found = found.or_else(|| state.members.values().next());
+        }
+        let member = require_member(found)?;
         Ok((state, member))
     }
 
@@ -494,6 +527,9 @@ impl<S: Sql> ConversationService<S> {
     /// Sets the alarm where none is set to look after deliveries: one that waits for a timer or for
     /// the archive may be far away. To be called before a timer is added to the state.
     pub(super) fn arm(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if planted::is_on(Bug::NoAlarm) {
+            return None;
+        }
         let by = delivery_alarm(now + RECOVERY_DELAY);
         let timer_at = self.state.as_ref().and_then(|state| state.timer_at);
         let waits_for_archive = self
@@ -518,7 +554,7 @@ impl<S: Sql> ConversationService<S> {
 
     /// Sets the alarm where it would go off after `due_at`.
     pub(super) fn arm_timer(&mut self, due_at: Timestamp) -> Option<Timestamp> {
-        if self.alarm_at.is_some_and(|at| at <= due_at) {
+        if self.alarm_at.is_some_and(|at| at <= due_at) || planted::is_on(Bug::NoTimer) {
             return None;
         }
         self.no_longer_for_archive();

@@ -11,6 +11,7 @@ pub use super::rows::{MembersBody, MessageBody};
 use super::schema;
 use crate::ids::{ClientMessageId, ConversationId, MessageId, UserId};
 use crate::params;
+use crate::planted::{self, Bug};
 use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
 use crate::protocol::group::GroupChange;
@@ -99,6 +100,30 @@ pub struct Store<'a, S> {
     pub(super) scope: i64,
     /// What of the archive is in memory.
     pub(super) bodies: &'a Bodies,
+}
+
+/// The events of a log after `after`, past all rules and without the archive: for the simulation,
+/// which keeps its own book of what is on disk.
+///
+/// # Errors
+/// When storage fails, or an event is in the archive.
+#[cfg(feature = "planted-bugs")]
+pub fn events_on_disk<S: Sql>(
+    sql: &S,
+    scope: i64,
+    conversation_id: ConversationId,
+    after: Seq,
+) -> Result<Vec<Event>, SqlError> {
+    let bodies = Bodies::default();
+    let store = Store::new(sql, scope, &bodies);
+    if !store.is_installed()? {
+        return Ok(Vec::new());
+    }
+    let viewer = Viewer {
+        user_id: None,
+        visible_from: Seq::new(1),
+    };
+    store.events_after(conversation_id, viewer, after, u32::MAX, usize::MAX)
 }
 
 impl<'a, S: Sql> Store<'a, S> {
@@ -262,6 +287,22 @@ impl<'a, S: Sql> Store<'a, S> {
                 &body
             ],
         )?;
+        if rows.rows.is_empty() && planted::is_on(Bug::LostDeduplication) {
+            self.sql.exec(
+                "INSERT INTO event (scope, seq, kind, sender_id, message_id, created_at, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    self.scope,
+                    event.seq,
+                    kind,
+                    &event.sender_id,
+                    message_id,
+                    event.created_at,
+                    &body
+                ],
+            )?;
+            return Ok(true);
+        }
         Ok(!rows.rows.is_empty())
     }
 

@@ -5,6 +5,9 @@ use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::{Param, Row, Rows, Sql, SqlError, Value};
 
+/// Prepared statements that are kept: more than the services have.
+const STATEMENTS: usize = 512;
+
 /// A SQLite database in this process.
 #[derive(Debug)]
 pub struct NativeSql(Connection);
@@ -15,7 +18,7 @@ impl NativeSql {
     /// # Errors
     /// When SQLite cannot open it.
     pub fn in_memory() -> Result<Self, SqlError> {
-        Connection::open_in_memory().map(Self).map_err(engine)
+        Connection::open_in_memory().map(Self::of).map_err(engine)
     }
 
     /// The database in the file at `path`, made where there is none.
@@ -23,7 +26,12 @@ impl NativeSql {
     /// # Errors
     /// When SQLite cannot open it.
     pub fn open(path: &std::path::Path) -> Result<Self, SqlError> {
-        Connection::open(path).map(Self).map_err(engine)
+        Connection::open(path).map(Self::of).map_err(engine)
+    }
+
+    fn of(connection: Connection) -> Self {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Self(connection)
     }
 }
 

@@ -9,16 +9,19 @@ use super::frames::to_one;
 use super::pending::Pending;
 use super::service::UserService;
 use crate::conversation::call::{ActOn, Acted, Schedule, Sent};
-use crate::ids::ClientMessageId;
+use crate::ids::{ClientMessageId, ConversationId};
 use crate::protocol::act::Command;
+use crate::protocol::event::Event;
 use crate::protocol::frame::{SendMessage, ServerFrame};
 use crate::protocol::problem::{Problem, ServiceError};
-use crate::sql::Sql;
+use crate::sql::{Sql, SqlError};
 
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
     socket: SocketId,
+    /// Where.
+    conversation_id: ConversationId,
     /// The client's name for what it asked.
     client_msg_id: Option<ClientMessageId>,
 }
@@ -39,6 +42,7 @@ impl<S: Sql> UserService<S> {
         };
         let ticket = self.ticket(Pending::Act(Asked {
             socket,
+            conversation_id: command.conversation_id,
             client_msg_id: command.client_msg_id,
         }));
         effects.push(Effect::AskConversation {
@@ -55,20 +59,32 @@ impl<S: Sql> UserService<S> {
         asked: Asked,
         answer: Result<Acted, Problem>,
         effects: &mut Effects,
-    ) {
+    ) -> Result<(), SqlError> {
         let Asked {
             socket,
             client_msg_id,
+            ..
         } = asked;
         match answer {
-            Ok(Acted {
-                event,
-                duplicate: true,
-            }) => effects.push(to_one(socket, ServerFrame::Event(event))),
-            // It comes with its delivery.
+            Ok(Acted { event, duplicate }) if duplicate && self.has_come(&asked, &event)? => {
+                effects.push(to_one(socket, ServerFrame::Event(event)));
+            }
+            // It comes with its delivery, after those before it.
             Ok(_) => {}
             Err(problem) => self.refuse(socket, problem.into(), client_msg_id, effects),
         }
+        Ok(())
+    }
+
+    /// Whether the session has been sent the event, or all that comes before it.
+    fn has_come(&self, asked: &Asked, event: &Event) -> Result<bool, SqlError> {
+        let id = &asked.conversation_id;
+        let is_behind = self
+            .sessions
+            .get(&asked.socket)
+            .is_some_and(|session| session.behind.contains_key(id));
+        let row = self.store().inbox_row(id)?;
+        Ok(!is_behind && row.is_some_and(|row| row.head_seq >= event.seq()))
     }
 
     /// A session wants a message sent later.
@@ -80,6 +96,7 @@ impl<S: Sql> UserService<S> {
     ) -> Result<(), ServiceError> {
         let ticket = self.ticket(Pending::Schedule(Asked {
             socket,
+            conversation_id: send.conversation_id,
             client_msg_id: Some(send.message.client_msg_id),
         }));
         let request = Schedule {

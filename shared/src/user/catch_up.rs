@@ -11,6 +11,7 @@ use super::session::Session;
 use crate::conversation::call::ListEvents;
 use crate::ids::{ConversationId, DeviceId};
 use crate::limits;
+use crate::planted::{self, Bug};
 use crate::protocol::event::{Event, EventPage};
 use crate::protocol::frame::{CloseCode, ServerFrame};
 use crate::protocol::problem::{Code, Problem, ServiceError};
@@ -55,12 +56,19 @@ impl<S: Sql> UserService<S> {
         if session.behind.is_empty() {
             session.stalled_since = None;
             if !session.caught_up {
-                session.caught_up = true;
                 let total_unread = self.store().total_unread()?;
+                let Some(session) = self.sessions.get_mut(&socket) else {
+                    return Ok(false);
+                };
+                session.caught_up = true;
+                let was_waiting = std::mem::take(&mut session.kept.is_catching_up);
                 effects.push(Effect::Send {
                     to: vec![socket],
                     frames: vec![ServerFrame::SyncComplete { total_unread }],
                 });
+                if was_waiting {
+                    self.keep(socket, effects)?;
+                }
             }
             return Ok(false);
         }
@@ -69,7 +77,7 @@ impl<S: Sql> UserService<S> {
             // the object from sleeping, which would forget where it was.
             let since = *session.stalled_since.get_or_insert(now);
             if now.since(since) >= PATIENCE {
-                self.end_session(socket, CloseCode::SlowConsumer, now, effects)?;
+                self.end_session(socket, CloseCode::SlowConsumer, now, effects);
                 return Ok(false);
             }
             effects.push(Effect::Wake(now + LOOK_AFTER));
@@ -217,9 +225,9 @@ impl<S: Sql> UserService<S> {
         elsewhere: &[DeviceId],
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
+    ) {
         if events.is_empty() || self.sessions.is_empty() {
-            return Ok(());
+            return;
         }
         let mut to = Vec::new();
         let mut ended = Vec::new();
@@ -229,9 +237,13 @@ impl<S: Sql> UserService<S> {
                 ended.push((socket, CloseCode::TokenExpired));
                 continue;
             }
-            if elsewhere.contains(&session.kept.device_id)
-                || session.behind.contains_key(&conversation_id)
-            {
+            if session.was_cut_off() {
+                ended.push((socket, CloseCode::Restart));
+                continue;
+            }
+            let is_behind = session.behind.contains_key(&conversation_id)
+                && !planted::is_on(Bug::PushedWhileBehind);
+            if elsewhere.contains(&session.kept.device_id) || is_behind {
                 continue;
             }
             for event in &events {
@@ -242,6 +254,11 @@ impl<S: Sql> UserService<S> {
             } else {
                 to.push(socket);
             }
+            if planted::is_on(Bug::SentIsAcknowledged)
+                && let Some(last) = events.last()
+            {
+                session.kept.acks.insert(conversation_id, last.seq());
+            }
         }
         if !to.is_empty() {
             effects.push(Effect::Send {
@@ -250,9 +267,8 @@ impl<S: Sql> UserService<S> {
             });
         }
         for (socket, code) in ended {
-            self.end_session(socket, code, now, effects)?;
+            self.end_session(socket, code, now, effects);
         }
-        Ok(())
     }
 
     /// Looks after the sessions that are being waited for.

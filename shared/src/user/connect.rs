@@ -42,7 +42,7 @@ impl<S: Sql> UserService<S> {
         let mut effects = Vec::new();
         let before: Vec<_> = self.sessions_of(open.device_id);
         for socket in before {
-            self.end_session(socket, CloseCode::Replaced, now, &mut effects)?;
+            self.end_session(socket, CloseCode::Replaced, now, &mut effects);
         }
         let socket = self.next_socket();
         let mut session = Session::opened(socket, open, now);
@@ -54,6 +54,7 @@ impl<S: Sql> UserService<S> {
         ))];
         frames.extend(self.missed(&mut session, now)?);
         session.caught_up = false;
+        session.kept.is_catching_up = !session.behind.is_empty();
         let state = state_of(&session.kept)?;
         self.sessions.insert(socket, session);
         effects.push(Effect::Send {
@@ -172,6 +173,19 @@ impl<S: Sql> UserService<S> {
             .any(|session| !session.behind.is_empty())
     }
 
+    /// Ends the sessions that were catching up when memory was lost.
+    pub(super) fn end_cut_off(&mut self, now: Timestamp, effects: &mut Effects) {
+        let cut_off: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|session| session.was_cut_off())
+            .map(|session| session.kept.socket)
+            .collect();
+        for socket in cut_off {
+            self.end_session(socket, CloseCode::Restart, now, effects);
+        }
+    }
+
     /// A socket has closed. Its acknowledgements are written down.
     ///
     /// # Errors
@@ -187,19 +201,30 @@ impl<S: Sql> UserService<S> {
         Ok(effects)
     }
 
-    /// Closes a session from this side.
+    /// Closes a session from this side. It ends whatever storage does: a socket without a session
+    /// would stay open and be sent nothing.
     pub(super) fn end_session(
         &mut self,
         socket: SocketId,
         code: CloseCode,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
+    ) {
         effects.push(Effect::Close { socket, code });
-        self.forget_session(socket, now, effects)
+        self.let_go(socket, now, effects);
     }
 
-    pub(super) fn forget_session(
+    /// Forgets a session whose socket is closed. Where storage fails, what it acknowledged last is
+    /// delivered again.
+    pub(super) fn let_go(&mut self, socket: SocketId, now: Timestamp, effects: &mut Effects) {
+        if let Err(ServiceError::Storage(failure)) = self.forget_session(socket, now, effects) {
+            effects.push(Effect::Failed(failure));
+            // That the user has gone may be untold.
+            self.looked_after = false;
+        }
+    }
+
+    fn forget_session(
         &mut self,
         socket: SocketId,
         now: Timestamp,
@@ -208,9 +233,9 @@ impl<S: Sql> UserService<S> {
         let Some(session) = self.sessions.remove(&socket) else {
             return Ok(());
         };
-        self.save_acks(&session.kept)?;
+        let saved = self.save_acks(&session.kept);
         effects.extend(self.presence_closed(&session.kept, now)?);
-        Ok(())
+        Ok(saved?)
     }
 
     /// Writes a session's acknowledgements down, in one transaction.

@@ -160,7 +160,7 @@ impl<S: Sql> UserService<S> {
             }
         }
         for socket in ended {
-            self.end_session(socket, CloseCode::TokenExpired, now, effects)?;
+            self.end_session(socket, CloseCode::TokenExpired, now, effects);
         }
         Ok(())
     }

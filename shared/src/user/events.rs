@@ -15,6 +15,7 @@ use super::pending::Pending;
 use super::service::UserService;
 use crate::entropy::Entropy;
 use crate::object;
+use crate::protocol::frame::CloseCode;
 use crate::protocol::problem::{Problem, ServiceError};
 use crate::sql::Sql;
 use crate::time::Timestamp;
@@ -44,6 +45,7 @@ impl<S: Sql> UserService<S> {
     /// needed and none is set. A failure here must not undo what was done; it is logged, and the
     /// next event looks again.
     pub(super) fn look_after(&mut self, now: Timestamp, effects: &mut Effects) {
+        self.end_cut_off(now, effects);
         if !self.looked_after {
             match self.presence_check(now) {
                 Ok(more) => {
@@ -98,6 +100,13 @@ impl<S: Sql> UserService<S> {
             .collect();
         self.previews_due(now)?;
         let mut effects = self.heartbeat_due(now, &heard)?;
+        // A socket without a session would be sent nothing, and its client not know.
+        let orphans = pings.iter().map(|(socket, _)| *socket);
+        let orphans = orphans.filter(|socket| !self.sessions.contains_key(socket));
+        effects.extend(orphans.map(|socket| Effect::Close {
+            socket,
+            code: CloseCode::Restart,
+        }));
         // A client that has fallen silent answers no close: its session ends here and now.
         let silent: Vec<_> = effects
             .iter()
@@ -107,7 +116,7 @@ impl<S: Sql> UserService<S> {
             })
             .collect();
         for socket in silent {
-            self.forget_session(socket, now, &mut effects)?;
+            self.let_go(socket, now, &mut effects);
         }
         effects.extend(self.presence_check(now)?);
         self.resume_errands(now, &mut effects)?;
@@ -228,7 +237,7 @@ impl<S: Sql> UserService<S> {
             Pending::Mark { conversation_id } => {
                 self.marked(conversation_id, read_answer(answer), now, &mut effects)?;
             }
-            Pending::Act(asked) => self.acted(asked, read_answer(answer), &mut effects),
+            Pending::Act(asked) => self.acted(asked, read_answer(answer), &mut effects)?,
             Pending::Schedule(asked) => self.scheduled(asked, read_answer(answer), &mut effects),
             Pending::Hide(hide) => self.has_hidden(hide, read_answer(answer), &mut effects)?,
             Pending::Block(told) => {

@@ -39,7 +39,7 @@ impl<S: Sql> UserService<S> {
     /// When storage fails; the socket is to be closed all the same.
     pub fn on_binary(&mut self, socket: SocketId, now: Timestamp) -> Result<Effects, ServiceError> {
         let mut effects = Vec::new();
-        self.end_session(socket, CloseCode::ProtocolError, now, &mut effects)?;
+        self.end_session(socket, CloseCode::ProtocolError, now, &mut effects);
         self.look_after(now, &mut effects);
         Ok(effects)
     }
@@ -52,13 +52,19 @@ impl<S: Sql> UserService<S> {
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
         let Some(session) = self.sessions.get(&socket) else {
+            effects.push(Effect::Close {
+                socket,
+                code: CloseCode::Restart,
+            });
             return Ok(());
         };
         if session.kept.expires_at <= now {
-            return self.end_session(socket, CloseCode::TokenExpired, now, effects);
+            self.end_session(socket, CloseCode::TokenExpired, now, effects);
+            return Ok(());
         }
         if text.len() > limits::FRAME_BYTES {
-            return self.end_session(socket, CloseCode::ProtocolError, now, effects);
+            self.end_session(socket, CloseCode::ProtocolError, now, effects);
+            return Ok(());
         }
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,
@@ -74,7 +80,7 @@ impl<S: Sql> UserService<S> {
         {
             self.refuse(socket, too_soon.problem.into(), client_msg_id, effects);
             if too_soon.is_last {
-                self.end_session(socket, CloseCode::RateLimited, now, effects)?;
+                self.end_session(socket, CloseCode::RateLimited, now, effects);
             }
             return Ok(());
         }

@@ -11,6 +11,7 @@ use super::list::read_last;
 use super::store::Store;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::params;
+use crate::planted::{self, Bug};
 use crate::protocol::seq::Seq;
 use crate::sql::{FromValue, SqlError, Value};
 use crate::time::Timestamp;
@@ -201,7 +202,11 @@ impl Store<'_> {
             params![
                 read_seq,
                 i64::try_from(unread).unwrap_or(i64::MAX),
-                read_seq,
+                if planted::is_on(Bug::ReadNotDelivered) {
+                    Seq::ZERO
+                } else {
+                    read_seq
+                },
                 self.scope,
                 id
             ],

@@ -73,8 +73,9 @@ pub(super) struct Taken {
     pub position: MemberPosition,
     /// The messages that the user has hidden, among those that the events speak of.
     pub hidden: HiddenSeqs,
-    /// Whether messages were deleted for everyone.
-    pub has_deletions: bool,
+    /// Whether messages no longer count that were not read: they were deleted for everyone, or the
+    /// user is no longer a member, or is one anew.
+    pub counts_less: bool,
     /// When the preview that the list shows now expires, where it is new.
     pub preview_expires_at: Option<Timestamp>,
 }
@@ -215,7 +216,7 @@ impl Store<'_> {
             before,
             head_seq: news.head_seq,
             hidden,
-            has_deletions: news.has_deletions,
+            counts_less: news.has_deletions || news.has_joined || news.farewell.is_some(),
             preview_expires_at: news
                 .last_message
                 .as_ref()

@@ -7,6 +7,7 @@
 
 use super::hiding::HiddenSeqs;
 use crate::ids::UserId;
+use crate::planted::{self, Bug};
 use crate::protocol::change::MessageChange;
 use crate::protocol::conversation::{LastMessage, Membership};
 use crate::protocol::event::Event;
@@ -85,6 +86,10 @@ impl Reader<'_> {
         for event in events {
             let seq = event.seq();
             if seq <= news.head_seq {
+                if planted::is_on(Bug::CountedTwice) && event.as_message().is_some() {
+                    news.unread += 1;
+                    news.events = news.events.saturating_add(1);
+                }
                 continue;
             }
             let is_next = seq == news.head_seq.next();
@@ -147,7 +152,7 @@ impl Reader<'_> {
                 if sender_id == self.owner {
                 } else if self.hidden.contains(seq) {
                     news.uncounted.push(seq);
-                } else if seq > self.read_seq {
+                } else if seq > self.read_seq && !planted::is_on(Bug::DeletedCounts) {
                     news.unread -= 1;
                 }
             }

@@ -253,7 +253,7 @@ impl<S: Sql> UserService<S> {
             .cloned()
             .map(|event| taken.hidden.show(event.seen_by(call.user_id)))
             .collect();
-        if taken.has_deletions {
+        if taken.counts_less {
             self.uncounted = self.uncounted.wrapping_add(1);
         }
         if !fresh.is_empty() {
@@ -266,7 +266,7 @@ impl<S: Sql> UserService<S> {
         if let Some(at) = taken.preview_expires_at {
             self.preview_expires(at, &mut effects);
         }
-        self.push(id, fresh, &call.attached_devices, now, &mut effects)?;
+        self.push(id, fresh, &call.attached_devices, now, &mut effects);
         let delivered = Delivered {
             head_seq: taken.head_seq,
             position: taken.position,

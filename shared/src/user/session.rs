@@ -5,7 +5,8 @@
 //! - Within a conversation a session is sent events in the order of their seq. While it is
 //!   `behind` in a conversation, what is new there waits for it to catch up.
 //! - What outlives the object's sleep is kept with the socket ([`Kept`]); the rest is only needed
-//!   while something is under way, and an object does not sleep then.
+//!   while something is under way, and an object does not sleep then. Where memory is lost all the
+//!   same, a session that was catching up ends, and its client comes back for what it lacks.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,6 +16,7 @@ use super::call::{OpenSession, Transport};
 use super::effect::SocketId;
 use crate::frame_rate::FrameRates;
 use crate::ids::{ConversationId, DeviceId, UserId};
+use crate::planted::{self, Bug};
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
 
@@ -34,6 +36,9 @@ pub struct Kept {
     /// Acknowledged positions that are not written down yet. A lost one costs a redelivery.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub acks: BTreeMap<ConversationId, Seq>,
+    /// Whether it is yet to be sent something that was waiting when it was opened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_catching_up: bool,
     /// Whose presence it follows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<UserId>,
@@ -79,6 +84,7 @@ impl Session {
             opened_at: now,
             transport: open.transport,
             acks: BTreeMap::new(),
+            is_catching_up: false,
             watched: Vec::new(),
             watched_at: None,
         })
@@ -99,5 +105,10 @@ impl Session {
             last_frame: None,
             rates: FrameRates::default(),
         }
+    }
+
+    /// Whether it was catching up when memory was lost: what it lacks is not known any more.
+    pub fn was_cut_off(&self) -> bool {
+        self.kept.is_catching_up && self.behind.is_empty() && !planted::is_on(Bug::CutOffGoesOn)
     }
 }

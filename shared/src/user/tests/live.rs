@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::conversation::call::{ConversationRequest, MemberPosition};
+use crate::conversation::call::{Acted, ConversationRequest, MemberPosition};
 use crate::limits;
 use crate::object::{Answer, reply_json};
 use crate::protocol::event::EventPage;
 use crate::protocol::frame::{CloseCode, ServerFrame};
+use crate::protocol::group::{GroupChange, MemberRemoved};
 use crate::protocol::message::{MessageAck, MessageStatus};
 use crate::protocol::problem::Code;
 
@@ -67,7 +68,8 @@ impl Live {
                 }
                 Effect::Close { socket, code } => {
                     self.kept.remove(&socket);
-                    self.closed.insert(socket, code);
+                    // One that is closed is not closed again.
+                    self.closed.entry(socket).or_insert(code);
                 }
                 Effect::AskConversation {
                     id,
@@ -164,6 +166,12 @@ impl Live {
                 reply_json(&()).unwrap()
             }
             ConversationRequest::SignalTyping(_) => reply_json(&()).unwrap(),
+            // Whatever it is, it was done before: by the newest event.
+            ConversationRequest::ActOn(_) => reply_json(&Acted {
+                event: log.last().unwrap().clone(),
+                duplicate: true,
+            })
+            .unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -259,6 +267,13 @@ impl Live {
             .map(|text| serde_json::from_str(text).unwrap())
             .collect();
         self.fixture.service.wake_sessions(kept);
+    }
+
+    /// The memory is lost, whatever was under way: the sockets and what was kept with them are
+    /// not.
+    fn forget(&mut self) {
+        self.questions.clear();
+        self.sleep();
     }
 
     /// The process dies: sockets, memory and questions are gone.
@@ -425,6 +440,26 @@ fn a_crash_costs_redeliveries_and_never_a_message() {
         [4],
         "the next delivery wrote it down"
     );
+}
+
+#[test]
+fn a_session_whose_catching_up_was_forgotten_is_sent_nothing_more_and_comes_back() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    live.hear(id, user(2));
+    let socket = live.open(device);
+    live.forget();
+    live.hear(id, user(2));
+    // Were it sent 2 alone, it would acknowledge what it never got.
+    assert!(live.seqs(socket, id).is_empty());
+    assert_eq!(live.closed.get(&socket), Some(&CloseCode::Restart));
+    let socket = live.open(device);
+    live.settle();
+    assert_eq!(live.seqs(socket, id), all(1..=2));
+    live.forget();
+    live.hear(id, user(2));
+    assert_eq!(live.seqs(socket, id), all(1..=3), "it had caught up");
+    assert_eq!(live.closed.get(&socket), None);
 }
 
 #[test]
@@ -651,6 +686,50 @@ fn reading_tells_the_other_devices_and_the_conversation_and_counts_exactly() {
     assert_eq!(live.unread(phone, id), 0, "reading does not go backwards");
     live.read(socket, id, 7);
     assert_eq!(live.errors(socket), [Code::InvalidRequest]);
+}
+
+#[test]
+fn a_count_that_comes_after_the_user_was_removed_counts_nothing() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    for _ in 0..5 {
+        live.hear(id, user(2));
+    }
+    let socket = live.open(device);
+    live.settle();
+    live.read(socket, id, 2);
+    let removed = Event::Group(GroupChange::MemberRemoved(MemberRemoved {
+        conversation_id: id,
+        seq: Seq::new(6),
+        user_id: me(),
+        removed_by: user(2),
+        created_at: time_of(6),
+    }));
+    live.deliver_these(id, vec![removed]);
+    live.settle();
+    assert_eq!(live.unread(device, id), 0);
+}
+
+#[test]
+fn an_act_that_was_done_before_is_not_shown_before_what_comes_before_it() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    live.hear(id, user(2));
+    let socket = live.open(device);
+    live.settle();
+    // In the log, and not delivered yet.
+    let undelivered = [message(id, 2, user(2)), message(id, 3, me())];
+    live.logs.entry(id).or_default().extend(undelivered);
+    let target = uuid::Uuid::from_u128(7);
+    let act = format!(r#"{{"type":"pin","conversation_id":"{id}","message_id":"{target}"}}"#);
+    live.say(socket, &act);
+    live.settle();
+    assert_eq!(live.seqs(socket, id), all(1..=1));
+    live.deliver(id);
+    assert_eq!(live.seqs(socket, id), all(1..=3));
+    live.say(socket, &act);
+    live.settle();
+    assert_eq!(live.seqs(socket, id), [1, 2, 3, 3]);
 }
 
 #[test]

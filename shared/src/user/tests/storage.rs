@@ -2,6 +2,7 @@
 //! answers as they travel.
 
 use super::*;
+use crate::protocol::frame::CloseCode;
 use crate::protocol::problem::Code;
 use crate::protocol::user::DeviceList;
 use crate::sql::native::NativeSql;
@@ -305,4 +306,53 @@ fn a_database_of_version_1_opens() {
         (3, Seq::new(2), true)
     );
     assert_eq!(item.muted_until, Some(Timestamp::from_millis(9000)));
+}
+
+#[test]
+fn a_session_that_ends_while_storage_fails_is_closed_all_the_same() {
+    let (mut fixture, device) = Fixture::signed_in();
+    let id = group_summary(1, "Hikers").conversation_id;
+    fixture.deliver(&group_summary(1, "Hikers"), &messages(id, 1..=1));
+    let open = OpenSession {
+        user_id: me(),
+        device_id: device.device_id,
+        expires_at: START + MINUTE,
+        subprotocol: false,
+        transport: Transport::Socket,
+    };
+    let opened = fixture.service.open_session(&open, START).unwrap();
+    let late = START + MINUTE;
+    let sql = fixture.sql.clone();
+    let deliver = Deliver {
+        visible_from: Seq::new(1),
+        user_id: me(),
+        conversation: group_summary(1, "Hikers"),
+        events: messages(id, 2..=2),
+        attached_devices: Vec::new(),
+    };
+    // One after the other, until the delivery itself succeeds.
+    let effects = (0..)
+        .find_map(|statements| {
+            sql.fail_after(statements);
+            fixture.service.deliver(&deliver, late).ok()
+        })
+        .unwrap()
+        .1;
+    sql.call_off();
+    let closes = |effect: &Effect| matches!(effect, Effect::Close { socket, code: CloseCode::TokenExpired } if *socket == opened.socket);
+    assert!(effects.iter().any(closes), "{effects:?}");
+    assert!(
+        matches!(effects.last(), Some(Effect::Failed(_))),
+        "{effects:?}"
+    );
+    // Were a socket to be left over, it does not stay.
+    let text = r#"{"type":"ping"}"#;
+    let effects = fixture.service.on_text(opened.socket, text, late);
+    assert!(matches!(
+        effects[0],
+        Effect::Close {
+            code: CloseCode::Restart,
+            ..
+        }
+    ));
 }

@@ -1,0 +1,237 @@
+//! What is promised, checked against what is on the disks and what clients were shown.
+//!
+//! What always holds: the oracle learns of a conversation's log only from its disk, after a
+//! flush; so whatever a client is shown and the oracle does not know was shown too early.
+
+mod finish;
+mod inbox;
+mod log;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parlance_shared::ids::{ClientMessageId, ConversationId, MessageId, UserId};
+use parlance_shared::protocol::event::Event;
+use parlance_shared::protocol::frame::Receipt;
+use parlance_shared::protocol::message::MessageAck;
+
+use crate::objects::ObjectId;
+use crate::world::World;
+
+pub use log::Log;
+
+/// A message that a client has sent.
+#[derive(Debug, Clone)]
+struct Attempt {
+    place: ConversationId,
+    content: String,
+    at: u64,
+    /// Where it was said to be.
+    acked: Option<(u64, MessageId)>,
+}
+
+/// What one has wished of another.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wish {
+    number: u64,
+    is_blocked: bool,
+    /// Since when it is granted.
+    granted_at: Option<u64>,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// All users.
+    pub users: Vec<UserId>,
+    /// All conversations that were asked for.
+    pub places: Vec<ConversationId>,
+    /// Their logs.
+    pub logs: BTreeMap<ConversationId, Log>,
+    directs: BTreeMap<ConversationId, [UserId; 2]>,
+    attempts: BTreeMap<(UserId, ClientMessageId), Attempt>,
+    scheduled: BTreeSet<(UserId, ClientMessageId)>,
+    acked: BTreeMap<(UserId, ConversationId), u64>,
+    read: BTreeMap<(UserId, ConversationId), u64>,
+    rows: BTreeMap<(UserId, ConversationId), inbox::Row>,
+    places_of: BTreeMap<(ConversationId, UserId), (i64, u64, u64)>,
+    wishes: BTreeMap<(UserId, UserId), Wish>,
+    shown_at: u64,
+    /// How often clients sent again.
+    pub retries: u64,
+    /// How often they asked for what was missing.
+    pub syncs: u64,
+    /// How many messages were acknowledged.
+    pub messages: u64,
+    /// How many events clients were shown.
+    pub shown: u64,
+}
+
+impl Oracle {
+    /// A direct conversation was asked for.
+    pub fn direct(&mut self, place: ConversationId, one: UserId, other: UserId) {
+        if self.directs.insert(place, [one, other]).is_none() {
+            self.places.push(place);
+            let log = self.logs.entry(place).or_default();
+            for user in [one, other] {
+                log.join(user, 1);
+            }
+        }
+    }
+
+    /// A client sends a message.
+    pub fn attempted(
+        &mut self,
+        user: UserId,
+        place: ConversationId,
+        id: ClientMessageId,
+        content: &str,
+    ) {
+        let attempt = Attempt {
+            place,
+            content: content.to_owned(),
+            at: self.shown_at,
+            acked: None,
+        };
+        self.attempts.insert((user, id), attempt);
+    }
+
+    /// A message is kept to be sent later.
+    pub fn scheduled(&mut self, user: UserId, _place: ConversationId, id: ClientMessageId) {
+        self.scheduled.insert((user, id));
+    }
+
+    /// A device says that it has everything up to `seq`.
+    pub fn has_acked(&mut self, user: UserId, place: ConversationId, seq: u64) {
+        let known = self.acked.entry((user, place)).or_default();
+        *known = seq.max(*known);
+    }
+
+    /// A user says that it has read up to `seq`.
+    pub fn has_read(&mut self, user: UserId, place: ConversationId, seq: u64) {
+        let known = self.read.entry((user, place)).or_default();
+        *known = seq.max(*known);
+    }
+
+    /// A user wants another blocked, or no longer. Gives the wish's number.
+    pub fn block_wished(&mut self, user: UserId, peer: UserId, is_blocked: bool) -> u64 {
+        let wish = self.wishes.entry((user, peer)).or_default();
+        *wish = Wish {
+            number: wish.number + 1,
+            is_blocked,
+            granted_at: None,
+        };
+        wish.number
+    }
+
+    /// The wish was granted.
+    pub fn block_answered(&mut self, user: UserId, peer: UserId, is_blocked: bool, number: u64) {
+        let now = self.shown_at;
+        if let Some(wish) = self.wishes.get_mut(&(user, peer))
+            && wish.number == number
+            && wish.is_blocked == is_blocked
+        {
+            wish.granted_at = Some(now);
+        }
+    }
+}
+
+impl World {
+    /// What an object wrote is on its disk.
+    pub(crate) fn flushed(&mut self, id: ObjectId) {
+        self.oracle.shown_at = self.now;
+        match id {
+            ObjectId::Conversation(place) => self.log_flushed(place),
+            ObjectId::User(user) => self.inbox_flushed(user),
+        }
+    }
+
+    /// A client is shown an event.
+    pub(crate) fn witness(&mut self, user: UserId, place: ConversationId, event: &Event) {
+        self.oracle.shown += 1;
+        self.oracle.shown_at = self.now;
+        let seq = event.seq().get();
+        let Some(log) = self.oracle.logs.get(&place) else {
+            let text = format!("{user} is shown {seq} of {place}, which has no log");
+            return self.broken("nothing is shown before it is on disk", text);
+        };
+        let Some(entry) = log.entry(seq) else {
+            let text = format!("{user} is shown {seq} of {place}");
+            return self.broken("nothing is shown before it is on disk", text);
+        };
+        let print = log::Print::of(event);
+        if entry.print != print {
+            let text = format!(
+                "{user} is shown {print:?} as {seq} of {place}, which is {:?}",
+                entry.print
+            );
+            return self.broken("one order, the same for all", text);
+        }
+        if let Event::NewMessage(message) = event
+            && !message.is_deleted
+            && !message.is_hidden
+            && let Some(id) = entry.client_msg_id
+            && let Some(attempt) = self.oracle.attempts.get(&(message.sender_id, id))
+            && attempt.content != message.content
+        {
+            let text = format!("{user} is shown {message:?} of {place}");
+            return self.broken("what was sent is what is shown", text);
+        }
+        if !log.may_see(user, seq) {
+            let text = format!(
+                "{user} is shown {seq} of {place}: {:?}",
+                log.spans.get(&user)
+            );
+            self.broken("nobody sees an event outside their membership", text);
+        }
+    }
+
+    /// A client is told that its message is in the log.
+    pub(crate) fn acknowledged(&mut self, user: UserId, ack: &MessageAck) {
+        self.oracle.messages += 1;
+        let place = ack.conversation_id;
+        let seq = ack.seq.get();
+        let where_ = (seq, ack.message_id);
+        let Some(attempt) = self.oracle.attempts.get_mut(&(user, ack.client_msg_id)) else {
+            return self.broken("only what was sent is acknowledged", format!("{ack:?}"));
+        };
+        let before = attempt.acked.replace(where_);
+        if before.is_some_and(|before| before != where_) {
+            let text = format!("{ack:?} after {before:?}");
+            return self.broken("a message has one place", text);
+        }
+        let entry = self.oracle.logs.get(&place).and_then(|log| log.entry(seq));
+        let is_there = entry.is_some_and(|entry| {
+            entry.sender == user
+                && entry.client_msg_id == Some(ack.client_msg_id)
+                && entry.print.message_id == Some(ack.message_id)
+        });
+        if !is_there {
+            let text = format!("{ack:?} where the log has {entry:?}");
+            self.broken("what is acknowledged is on disk", text);
+        }
+    }
+
+    /// An author is told how far a reader has come.
+    pub(crate) fn oracle_receipt(&mut self, user: UserId, receipt: &Receipt, is_read: bool) {
+        let place = receipt.conversation_id;
+        let key = (receipt.user_id, place);
+        let read = self.oracle.read.get(&key).copied().unwrap_or(0);
+        let acked = self.oracle.acked.get(&key).copied().unwrap_or(0);
+        let most = if is_read { read } else { acked.max(read) };
+        if receipt.up_to_seq.get() > most {
+            let text = format!("{user} is told {receipt:?}, read {is_read}, of at most {most}");
+            self.broken("nobody has come further than they said", text);
+        }
+        let entry = self
+            .oracle
+            .logs
+            .get(&place)
+            .and_then(|log| log.entry(receipt.message_id.claimed_seq().get()));
+        let is_own =
+            entry.is_some_and(|entry| entry.sender == user && entry.seq <= receipt.up_to_seq.get());
+        if !is_own {
+            let text = format!("{user} is told {receipt:?} of {entry:?}");
+            self.broken("receipts are for one's own messages", text);
+        }
+    }
+}
