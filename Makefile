@@ -20,7 +20,7 @@ TEST_COMPONENTS := tests/sql-spin
 # Tests of the whole system on workerd. The contract is run for each edition.
 SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
 
-.PHONY: help dev spin build build-worker build-spin test lint fmt clean setup
+.PHONY: help dev spin build build-worker build-spin test bench lint fmt clean setup
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -55,6 +55,10 @@ test: build ## Run every test: native, whole-system, foreign clients
 	cargo test -p parlance-tests --lib $(SYSTEM_TESTS)
 	@scripts/contract.sh
 	$(if $(wildcard tests/node),node --test "tests/node/**/*.test.mjs")
+
+bench: build-worker ## Measure against the budgets (QUICK=1: a few minutes)
+	@cargo build --profile load -p parlance-bench
+	@cargo run --profile load -q -p parlance-bench -- $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
 	cargo fmt --all --check

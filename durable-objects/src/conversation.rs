@@ -29,6 +29,7 @@ use std::rc::Rc;
 use parlance_shared::conversation::call::{ConversationRequest, OpenSocket, SOCKET_HEADER};
 use parlance_shared::conversation::service::{ConversationService, Effects};
 use parlance_shared::conversation::socket::{self, Outcome};
+use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::{OBJECT_SCOPE, SqlError};
 use parlance_shared::time::Clock;
@@ -40,6 +41,7 @@ use worker::{
 use self::attached::AttachedSockets;
 use self::outgoing::Deliveries;
 use crate::host::{self, SystemClock, SystemEntropy};
+use crate::metrics::{self, ClassCounts};
 use crate::sockets::{self, Socket};
 use crate::sql::DurableSql;
 use crate::{alarm, host::HostError};
@@ -56,6 +58,7 @@ pub struct Conversation {
 struct Core {
     state: State,
     env: Env,
+    counts: Rc<ClassCounts>,
     service: RefCell<ConversationService<DurableSql>>,
     attached: AttachedSockets,
     deliveries: RefCell<Deliveries>,
@@ -67,11 +70,14 @@ impl DurableObject for Conversation {
             host::log_failure(OBJECT, "no_auto_response", &error.to_string());
         }
         let attached = AttachedSockets::of(&state);
-        let service = ConversationService::new(DurableSql::new(&state), OBJECT_SCOPE)
+        let service = ConversationService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE)
             .with_rate_limits(host::rate_limit_scale(&env));
+        let counts = metrics::of(OBJECT);
+        counts.started.count();
         let core = Rc::new(Core {
             state,
             env,
+            counts,
             service: RefCell::new(service),
             attached,
             deliveries: RefCell::default(),
@@ -109,6 +115,7 @@ impl DurableObject for Conversation {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
+        self.core.counts.alarms.count();
         let now = SystemClock.now();
         let effects = {
             let mut service = self.core.service()?;
@@ -127,6 +134,7 @@ impl DurableObject for Conversation {
         ws: WebSocket,
         message: WebSocketIncomingMessage,
     ) -> worker::Result<()> {
+        self.core.counts.socket_messages_in.count();
         let socket = Socket::from(ws);
         let session = attached::session(&socket);
         if let Some(session) = &session {
@@ -225,7 +233,10 @@ impl Core {
     /// belongs to, so both are committed together; an ack waits for both.
     async fn set_alarm(&self, effects: &Effects) -> Result<(), HostError> {
         match effects.alarm {
-            Some(at) => alarm::set(&self.state, at).await,
+            Some(at) => {
+                self.counts.alarms_set.count();
+                alarm::set(&self.state, at).await
+            }
             None => Ok(()),
         }
     }
@@ -244,6 +255,8 @@ impl Core {
             host::log_failure(OBJECT, "storage_failed", &failure.to_string());
         }
         if !effects.broadcast.is_empty() {
+            let messages = effects.broadcast.iter().filter_map(Event::as_message);
+            self.counts.messages_stored.add(messages.count() as u64);
             self.attached.broadcast(
                 &self.state,
                 &effects.broadcast,

@@ -19,6 +19,7 @@ pub mod call;
 pub mod conversation;
 pub mod host;
 pub mod limiter;
+pub mod metrics;
 pub mod moderation;
 pub mod sockets;
 pub mod sql;

@@ -46,6 +46,8 @@ pub enum Admin {
     ReinstateUser,
     /// What admins did.
     ListAudit,
+    /// What the service has counted of itself.
+    Metrics,
 }
 
 /// What a caller with a token may ask.
@@ -197,7 +199,7 @@ const fn private(method: Method, path: &'static str, endpoint: Private) -> Route
 }
 
 /// All routes.
-pub static ROUTES: [Route; 54] = [
+pub static ROUTES: [Route; 55] = [
     public(Method::GET, "/healthz", Public::Health),
     public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
     public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
@@ -401,6 +403,7 @@ pub static ROUTES: [Route; 54] = [
         Admin::ReinstateUser,
     ),
     admin(Method::GET, "/api/v1/admin/audit", Admin::ListAudit),
+    admin(Method::GET, "/api/v1/admin/metrics", Admin::Metrics),
     private(Method::GET, "/api/v1/ws", Private::SessionSocket),
     private(Method::GET, "/api/v1/events", Private::StreamFrames),
     private(Method::GET, "/api/v1/sync", Private::PollFrames),

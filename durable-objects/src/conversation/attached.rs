@@ -23,6 +23,7 @@ use worker::State;
 
 use super::OBJECT;
 use crate::host;
+use crate::metrics::{self, ClassCounts};
 use crate::sockets::{self, Socket};
 
 /// Characters sent to a socket after which it is looked whether its client is still there.
@@ -64,6 +65,7 @@ pub(super) struct AttachedSockets {
     list: RefCell<Vec<Attached>>,
     /// When each device last sent a frame.
     heard: RefCell<BTreeMap<DeviceId, Timestamp>>,
+    counts: Rc<ClassCounts>,
 }
 
 /// Whom a socket speaks for, as it was kept with it.
@@ -85,6 +87,7 @@ impl AttachedSockets {
         Self {
             list: RefCell::new(list),
             heard: RefCell::default(),
+            counts: metrics::of(OBJECT),
         }
     }
 
@@ -157,6 +160,7 @@ impl AttachedSockets {
             if self.is_gone(state, &attached, texts, now) {
                 self.dismiss(socket, CloseCode::SlowConsumer);
             } else {
+                self.counts.events_shown.add(events.len() as u64);
                 self.send(socket, texts);
             }
         }
@@ -234,6 +238,7 @@ impl AttachedSockets {
     }
 
     fn send(&self, socket: &Socket, texts: &[JsString]) {
+        self.counts.socket_messages_out.add(texts.len() as u64);
         if texts.iter().any(|text| socket.send(text).is_err()) {
             self.remove(socket);
         }

@@ -12,6 +12,7 @@ pub mod forward;
 pub mod groups;
 pub mod health;
 pub mod messages;
+pub mod metrics;
 pub mod moderation;
 pub mod scheduled;
 pub mod sockets;

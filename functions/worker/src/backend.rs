@@ -4,6 +4,7 @@
 //! How a call travels is [`parlance_durable_objects::stub`]'s.
 
 use http::{Method, StatusCode};
+use parlance_durable_objects::metrics;
 use parlance_durable_objects::stub::{CallFailure, Caller};
 use parlance_functions::backend::{Backend, SendError};
 use parlance_functions::log;
@@ -184,6 +185,10 @@ impl Backend for Objects {
 
     fn log(&self, line: &str) {
         worker::console_log!("{line}");
+    }
+
+    fn metrics(&self) -> Option<String> {
+        Some(metrics::text())
     }
 }
 
