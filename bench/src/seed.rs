@@ -16,19 +16,36 @@ use crate::server::Server;
 pub fn log(server: &Server, room: &Room, events: u64) -> Outcome<()> {
     let id = uuid_bytes(&room.conversation)?;
     let events = i64::try_from(events)?;
-    let log = of_object(server, "Conversation", "conversation", "conversation_id", &id)?;
+    let log = of_object(
+        server,
+        "Conversation",
+        "conversation",
+        "conversation_id",
+        &id,
+    )?;
     let copied = Copied::newest(&log, "event", "seq")?;
     let first = copied.integer("seq")?;
     log.execute_batch("BEGIN")?;
-    copied.insert(&log, "event", first + 1..=events, |column, seq| match column {
-        "seq" => Some(Value::Integer(seq)),
-        "message_id" | "client_msg_id" => Some(random()),
-        _ => None,
-    })?;
+    copied.insert(
+        &log,
+        "event",
+        first + 1..=events,
+        |column, seq| match column {
+            "seq" => Some(Value::Integer(seq)),
+            "message_id" | "client_msg_id" => Some(random()),
+            _ => None,
+        },
+    )?;
     log.execute("UPDATE conversation SET delivered_seq = ?", [events])?;
     log.execute_batch("COMMIT")?;
     for person in &room.people {
-        let inbox = of_object(server, "User", "profile", "user_id", &uuid_bytes(&person.id)?)?;
+        let inbox = of_object(
+            server,
+            "User",
+            "profile",
+            "user_id",
+            &uuid_bytes(&person.id)?,
+        )?;
         inbox.execute(
             "UPDATE inbox SET head_seq = ?1, read_seq = ?1, delivered_seq = ?1, unread = 0,
                 positions = NULL WHERE conversation_id = ?2",
@@ -40,7 +57,13 @@ pub fn log(server: &Server, room: &Room, events: u64) -> Outcome<()> {
 
 /// Fills a person's list up to so many conversations with copies of its newest one.
 pub fn list(server: &Server, person: &Person, conversations: usize) -> Outcome<()> {
-    let inbox = of_object(server, "User", "profile", "user_id", &uuid_bytes(&person.id)?)?;
+    let inbox = of_object(
+        server,
+        "User",
+        "profile",
+        "user_id",
+        &uuid_bytes(&person.id)?,
+    )?;
     let copied = Copied::newest(&inbox, "inbox", "active_at")?;
     let newest = copied.integer("active_at")?;
     let more = i64::try_from(conversations)?;
@@ -73,7 +96,9 @@ fn of_object(
             return Ok(database);
         }
     }
-    failed(format!("no {class} object has the database that was looked for"))
+    failed(format!(
+        "no {class} object has the database that was looked for"
+    ))
 }
 
 /// A row to be copied.

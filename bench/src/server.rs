@@ -124,7 +124,9 @@ impl Server {
     }
 
     fn running(&self) -> Outcome<&Running> {
-        self.running.as_ref().ok_or("the server is not running".into())
+        self.running
+            .as_ref()
+            .ok_or("the server is not running".into())
     }
 
     /// Which service it is.
@@ -156,7 +158,9 @@ impl Server {
                 let path = entry?.path();
                 if path.is_dir() {
                     left.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "sqlite")
+                } else if path
+                    .extension()
+                    .is_some_and(|extension| extension == "sqlite")
                     && directory.to_string_lossy().contains(class)
                 {
                     found.push(path);

@@ -40,7 +40,9 @@ pub fn beginning(Name { run, index }: Name) -> String {
 
 fn content(name: Name) -> String {
     let mut content = beginning(name);
-    let filler = "the quick brown fox jumps over the lazy dog ".chars().cycle();
+    let filler = "the quick brown fox jumps over the lazy dog "
+        .chars()
+        .cycle();
     let missing = CONTENT_CHARS.saturating_sub(content.len());
     content.extend(filler.take(missing));
     content

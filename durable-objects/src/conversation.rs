@@ -21,24 +21,27 @@
 #![allow(missing_docs)]
 
 mod attached;
+mod incoming;
 mod outgoing;
+mod said;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use parlance_shared::conversation::call::{ConversationRequest, OpenSocket, SOCKET_HEADER};
 use parlance_shared::conversation::service::{ConversationService, Effects};
-use parlance_shared::conversation::socket::{self, Outcome};
+use parlance_shared::conversation::socket;
 use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::{OBJECT_SCOPE, SqlError};
-use parlance_shared::time::Clock;
+use parlance_shared::time::{Clock, Timestamp};
 use worker::{
     DurableObject, Env, Error, Request, Response, State, WebSocket, WebSocketIncomingMessage,
     durable_object,
 };
 
 use self::attached::AttachedSockets;
+use self::incoming::Incoming;
 use self::outgoing::Deliveries;
 use crate::host::{self, SystemClock, SystemEntropy};
 use crate::metrics::{self, ClassCounts};
@@ -61,6 +64,7 @@ struct Core {
     counts: Rc<ClassCounts>,
     service: RefCell<ConversationService<DurableSql>>,
     attached: AttachedSockets,
+    incoming: RefCell<Incoming>,
     deliveries: RefCell<Deliveries>,
 }
 
@@ -80,6 +84,7 @@ impl DurableObject for Conversation {
             counts,
             service: RefCell::new(service),
             attached,
+            incoming: RefCell::default(),
             deliveries: RefCell::default(),
         });
         // Whether an alarm is set says whether something may be left to deliver.
@@ -105,7 +110,7 @@ impl DurableObject for Conversation {
             .handle(request, SystemClock.now(), &SystemEntropy);
         let outcome = match outcome {
             Ok((reply, effects)) => {
-                self.core.set_alarm(&effects).await?;
+                self.core.set_alarm(effects.alarm).await?;
                 self.core.carry_out(effects);
                 Ok(reply)
             }
@@ -124,7 +129,7 @@ impl DurableObject for Conversation {
             effects.absorb(service.on_alarm(now).map_err(failed)?);
             effects
         };
-        self.core.set_alarm(&effects).await?;
+        self.core.set_alarm(effects.alarm).await?;
         self.core.carry_out(effects);
         Response::empty()
     }
@@ -135,28 +140,12 @@ impl DurableObject for Conversation {
         message: WebSocketIncomingMessage,
     ) -> worker::Result<()> {
         self.core.counts.socket_messages_in.count();
-        let socket = Socket::from(ws);
-        let session = attached::session(&socket);
-        if let Some(session) = &session {
-            self.core
-                .attached
-                .heard(session.device_id, SystemClock.now());
-        }
-        let outcome = match (session, message) {
-            (Some(session), WebSocketIncomingMessage::String(text)) => socket::on_text(
-                &mut *self.core.service()?,
-                &session,
-                &text,
-                SystemClock.now(),
-                &SystemEntropy,
-            ),
-            (Some(_), WebSocketIncomingMessage::Binary(_)) => socket::on_binary(),
-            // Ended from this side already: what was still on its way is not heard.
-            (None, _) => return Ok(()),
+        // Ended from this side already: what was still on its way is not heard.
+        let Some(from) = self.core.attached.find(&Socket::from(ws)) else {
+            return Ok(());
         };
-        self.core.set_alarm(&outcome.effects).await?;
-        self.core.finish(&socket, outcome);
-        Ok(())
+        from.heard(SystemClock.now());
+        self.core.hear(from, message).await
     }
 
     async fn websocket_close(
@@ -167,7 +156,9 @@ impl DurableObject for Conversation {
         _was_clean: bool,
     ) -> worker::Result<()> {
         let socket = Socket::from(ws);
-        self.core.attached.remove(&socket);
+        if let Some(attached) = self.core.attached.find(&socket) {
+            self.core.attached.remove(&attached);
+        }
         // Answers the close frame; a socket that is gone without one has nothing to answer.
         let code = u16::try_from(code).unwrap_or(1000);
         let echo = if matches!(code, 1000 | 3000..=4999) {
@@ -187,7 +178,9 @@ impl DurableObject for Conversation {
     }
 
     async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
-        self.core.attached.remove(&Socket::from(ws));
+        if let Some(attached) = self.core.attached.find(&Socket::from(ws)) {
+            self.core.attached.remove(&attached);
+        }
         Ok(())
     }
 }
@@ -207,7 +200,7 @@ impl Core {
             Ok(opened) => opened,
             Err(error) => return Ok(host::answer(OBJECT, Err(error))),
         };
-        let kept = serde_json::to_string(&opened.session)?;
+        let (place, kept) = self.attached.keep(&opened.session)?;
         let tags = [
             format!("u:{}", open.user_id),
             format!("d:{}", open.device_id),
@@ -221,9 +214,11 @@ impl Core {
                 return Ok(host::answer(OBJECT, Err(ServiceError::Refused(busy))));
             }
         };
-        self.attached.add(accepted.socket.clone(), opened.session);
-        self.attached.tell(&accepted.socket, &[opened.hello]);
-        self.attached.tell(&accepted.socket, &opened.replay);
+        let attached = self.attached.add(place, accepted.socket, opened.session);
+        self.attached
+            .tell(&self.state, &attached, &[opened.hello], now);
+        self.attached
+            .tell(&self.state, &attached, &opened.replay, now);
         // The members' deliveries may have been cut off by a crash: any event takes them up.
         self.deliver();
         Ok(accepted.response)
@@ -231,8 +226,8 @@ impl Core {
 
     /// Sets the alarm that was asked for. It is called in the same turn as the write that it
     /// belongs to, so both are committed together; an ack waits for both.
-    async fn set_alarm(&self, effects: &Effects) -> Result<(), HostError> {
-        match effects.alarm {
+    async fn set_alarm(&self, at: Option<Timestamp>) -> Result<(), HostError> {
+        match at {
             Some(at) => {
                 self.counts.alarms_set.count();
                 alarm::set(&self.state, at).await
@@ -241,32 +236,20 @@ impl Core {
         }
     }
 
-    /// Answers a frame, then does what came of it.
-    fn finish(self: &Rc<Self>, socket: &Socket, outcome: Outcome) {
-        self.attached.tell(socket, &outcome.replies);
-        self.carry_out(outcome.effects);
-        if let Some(code) = outcome.close {
-            self.attached.dismiss(socket, code);
-        }
-    }
-
     fn carry_out(self: &Rc<Self>, effects: Effects) {
         if let Some(failure) = &effects.failure {
             host::log_failure(OBJECT, "storage_failed", &failure.to_string());
         }
+        let now = SystemClock.now();
         if !effects.broadcast.is_empty() {
             let messages = effects.broadcast.iter().filter_map(Event::as_message);
             self.counts.messages_stored.add(messages.count() as u64);
-            self.attached.broadcast(
-                &self.state,
-                &effects.broadcast,
-                &effects.unseen,
-                SystemClock.now(),
-            );
+            self.attached
+                .broadcast(&self.state, &effects.broadcast, &effects.unseen, now);
         }
         // After what is broadcast: one who is removed is shown that as the last.
         for eviction in &effects.evicted {
-            self.attached.evict(eviction);
+            self.attached.evict(&self.state, eviction, now);
         }
         self.signal(effects.signals);
         if effects.deliver {

@@ -186,9 +186,11 @@ mod tests {
         for line in registry.text().lines() {
             let is_comment = line.starts_with("# HELP parlance_")
                 || line.starts_with("# TYPE parlance_") && line.ends_with(" counter");
-            let is_sample = line.split_once("{class=\"user\"} ").is_some_and(
-                |(name, value)| name.ends_with("_total") && value.parse::<u64>().is_ok(),
-            );
+            let is_sample = line
+                .split_once("{class=\"user\"} ")
+                .is_some_and(|(name, value)| {
+                    name.ends_with("_total") && value.parse::<u64>().is_ok()
+                });
             assert!(is_comment || is_sample, "{line}");
         }
     }

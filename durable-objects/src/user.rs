@@ -46,9 +46,9 @@ use worker::{
 };
 
 use crate::host::{self, SystemClock, SystemEntropy};
+use crate::metrics::{self, ClassCounts};
 use crate::sockets::{self, Socket};
 use crate::sql::DurableSql;
-use crate::metrics::{self, ClassCounts};
 use crate::{alarm, stub};
 
 const OBJECT: &str = "user";

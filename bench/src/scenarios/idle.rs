@@ -56,7 +56,12 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
         None,
         "KiB",
     );
-    report.figure("server CPU with all of them idle", idle_cpu, None, "cpu s/s");
+    report.figure(
+        "server CPU with all of them idle",
+        idle_cpu,
+        None,
+        "cpu s/s",
+    );
     drop(open);
     Ok(())
 }

@@ -58,22 +58,34 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
     });
     drop(watcher);
 
-    let [writer, reader] = room.doors.as_slice() else {
-        return Err(Failure::from("a direct chat of two"));
-    };
-    let mut writer = load::open(writer).await?;
-    let mut reader = load::open(reader).await?;
+    // Of one writer a conversation passes a start on every few seconds only: so several chats.
     let mut typed = Vec::new();
-    for n in 0..bench.pick(20, 60) {
-        let kind = if n % 2 == 0 { "typing_start" } else { "typing_stop" };
-        let frame = format!(
-            r#"{{"type":"{kind}","conversation_id":"{}"}}"#,
-            room.conversation
-        );
-        let begun = Instant::now();
-        writer.send(Message::text(frame)).await?;
-        typed.push(took(begun, load::until(&mut reader, kind).await?));
-        tokio::time::sleep(Duration::from_millis(30)).await;
+    for _ in 0..bench.pick(4, 12) {
+        let room = Room::of(&server, 2).await?;
+        let mut sockets = Vec::new();
+        for door in &room.doors {
+            sockets.push(load::open(door).await?);
+        }
+        let [one, other] = sockets.as_mut_slice() else {
+            return Err(Failure::from("a direct chat of two"));
+        };
+        for is_answer in [false, true] {
+            let (writer, reader) = if is_answer {
+                (&mut *other, &mut *one)
+            } else {
+                (&mut *one, &mut *other)
+            };
+            for kind in ["typing_start", "typing_stop"] {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                let frame = format!(
+                    r#"{{"type":"{kind}","conversation_id":"{}"}}"#,
+                    room.conversation
+                );
+                let begun = Instant::now();
+                writer.send(Message::text(frame)).await?;
+                typed.push(took(begun, load::until(reader, kind).await?));
+            }
+        }
     }
     report.line(Line {
         name: "typing to the other: p95",

@@ -43,7 +43,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
     let (mut ours, mut reference) = (Vec::new(), Vec::new());
     for round in 0..bench.pick(2, 3) {
         let mut order = [Subject::Reference, Subject::Parlance];
-        order.rotate_left((round+1) % 2);
+        order.rotate_left((round + 1) % 2);
         for subject in order {
             bench.say(&format!("side by side, round {}: {subject:?}", round + 1));
             let measured = round_of(bench, subject).await?;

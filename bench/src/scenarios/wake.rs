@@ -42,7 +42,9 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
     let started = api.counts().await?.since(&before);
     let started = started.of("objects_started", "conversation");
     if started < CHATS as f64 {
-        return failed(format!("of {CHATS} objects only {started} had been evicted"));
+        return failed(format!(
+            "of {CHATS} objects only {started} had been evicted"
+        ));
     }
     let woken: Samples = woken.into_iter().collect();
     let warm: Samples = warm.into_iter().collect();

@@ -147,7 +147,7 @@ impl Core {
                 return Ok(());
             }
         };
-        self.set_alarm(&effects).await?;
+        self.set_alarm(effects.alarm).await?;
         self.carry_out(effects);
         Ok(())
     }
@@ -189,7 +189,7 @@ impl Core {
         }
         let now = SystemClock.now();
         for (to, frames) in &shown {
-            self.attached.show(*to, None, frames, now);
+            self.attached.show(&self.state, *to, None, frames, now);
         }
         match self.service() {
             Ok(mut service) => {
@@ -249,6 +249,7 @@ impl Core {
             if mark.kind == MarkKind::Read {
                 let frame = socket::refusal(failure.into_problem(), None);
                 self.attached.show(
+                    &self.state,
                     mark.user_id,
                     Some(mark.device_id),
                     &[frame],
@@ -297,8 +298,13 @@ impl Core {
             }
         };
         let now = SystemClock.now();
-        self.attached
-            .show(wish.user_id, Some(wish.device_id), &[frame], now);
+        self.attached.show(
+            &self.state,
+            wish.user_id,
+            Some(wish.device_id),
+            &[frame],
+            now,
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/admin/metrics`: what the platform counts of the service.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use parlance_shared::protocol::problem::{Code, Problem};
 
 use super::Handled;
