@@ -5,7 +5,7 @@
 //! Source: the types of workerd (`DurableObjectStorage`, `SqlStorage`, `DurableObjectState`,
 //! `DurableObjectStub`, `WebSocket`) in Cloudflare's documentation of Durable Objects.
 
-use js_sys::{Date, JsString, Promise};
+use js_sys::{Date, JsString, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
@@ -113,4 +113,32 @@ extern "C" {
         url: &str,
         init: &web_sys::RequestInit,
     ) -> Result<Promise, JsValue>;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// An R2 bucket. The worker crate's own binding has no storage class.
+    #[derive(Clone, Debug)]
+    pub type Bucket;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn put(
+        this: &Bucket,
+        key: &str,
+        value: &Uint8Array,
+        options: &JsValue,
+    ) -> Result<Promise, JsValue>;
+
+    /// The object with its body, or null.
+    #[wasm_bindgen(method, catch)]
+    pub fn get(this: &Bucket, key: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub fn delete(this: &Bucket, key: &str) -> Result<Promise, JsValue>;
+
+    /// An object of a bucket.
+    pub type BucketObject;
+
+    #[wasm_bindgen(method, catch, js_name = arrayBuffer)]
+    pub fn array_buffer(this: &BucketObject) -> Result<Promise, JsValue>;
 }

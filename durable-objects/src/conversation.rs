@@ -14,14 +14,17 @@
 //! an `Answer` that holds the problem.
 //!
 //! Its alarm goes off some seconds after an event or a new position of a member, to see whether
-//! every member's user object has it, and to write positions down; and when the time of something
-//! has come: see `parlance_shared::conversation::service` and `timers`.
+//! every member's user object has it, and to write positions down; when the time of something
+//! has come; and when events are to go to the archive: see `parlance_shared::conversation::service`,
+//! `timers` and `archive`.
 
 // The durable_object macro exports methods that it does not document.
 #![allow(missing_docs)]
 
+mod archiving;
 mod attached;
 mod incoming;
+mod needs;
 mod outgoing;
 mod said;
 
@@ -40,9 +43,12 @@ use worker::{
     durable_object,
 };
 
+use self::archiving::Archiving;
 use self::attached::AttachedSockets;
 use self::incoming::Incoming;
+use self::needs::Needs;
 use self::outgoing::Deliveries;
+use crate::archive::{self, ArchiveStore};
 use crate::host::{self, SystemClock, SystemEntropy};
 use crate::metrics::{self, ClassCounts};
 use crate::sockets::{self, Socket};
@@ -66,6 +72,8 @@ struct Core {
     attached: AttachedSockets,
     incoming: RefCell<Incoming>,
     deliveries: RefCell<Deliveries>,
+    archive_store: Option<ArchiveStore>,
+    archiving: Archiving,
 }
 
 impl DurableObject for Conversation {
@@ -74,8 +82,12 @@ impl DurableObject for Conversation {
             host::log_failure(OBJECT, "no_auto_response", &error.to_string());
         }
         let attached = AttachedSockets::of(&state);
-        let service = ConversationService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE)
+        let mut service = ConversationService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE)
             .with_rate_limits(host::rate_limit_scale(&env));
+        let archive_store = ArchiveStore::of(&env);
+        if archive_store.is_some() {
+            service = service.with_archive(archive::hot_window(&env));
+        }
         let counts = metrics::of(OBJECT);
         counts.started.count();
         let core = Rc::new(Core {
@@ -86,6 +98,8 @@ impl DurableObject for Conversation {
             attached,
             incoming: RefCell::default(),
             deliveries: RefCell::default(),
+            archive_store,
+            archiving: Archiving::default(),
         });
         // Whether an alarm is set says whether something may be left to deliver.
         let learner = Rc::clone(&core);
@@ -98,39 +112,54 @@ impl DurableObject for Conversation {
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         if let Some(open) = request.headers().get(SOCKET_HEADER)? {
-            return self.core.open_socket(&open);
+            return self.core.open_socket(&open).await;
         }
-        let request: ConversationRequest = match host::read_request(OBJECT, &mut request).await {
-            Ok(request) => request,
+        let body = match host::read_body(OBJECT, &mut request).await {
+            Ok(body) => body,
             Err(response) => return Ok(response),
         };
-        let outcome = self
-            .core
-            .service()?
-            .handle(request, SystemClock.now(), &SystemEntropy);
-        let outcome = match outcome {
-            Ok((reply, effects)) => {
-                self.core.set_alarm(effects.alarm).await?;
-                self.core.carry_out(effects);
-                Ok(reply)
+        let mut needs = Needs::new();
+        let outcome = loop {
+            let request: ConversationRequest = match host::parse_request(OBJECT, &body) {
+                Ok(request) => request,
+                Err(response) => return Ok(response),
+            };
+            let outcome = self
+                .core
+                .service()?
+                .handle(request, SystemClock.now(), &SystemEntropy);
+            match outcome {
+                Ok((reply, effects)) => {
+                    self.core.set_alarm(effects.alarm).await?;
+                    self.core.carry_out(effects);
+                    break Ok(reply);
+                }
+                Err(ServiceError::Needs(need)) => {
+                    if let Err(problem) = needs.meet(&self.core, &need).await {
+                        break Err(problem.into());
+                    }
+                }
+                Err(error) => break Err(error),
             }
-            Err(error) => Err(error),
         };
         Ok(host::answer(OBJECT, outcome))
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
         self.core.counts.alarms.count();
-        let now = SystemClock.now();
-        let effects = {
-            let mut service = self.core.service()?;
-            let failed = |error: SqlError| Error::RustError(error.to_string());
-            let mut effects = service.on_timers(now, &SystemEntropy).map_err(failed)?;
-            effects.absorb(service.on_alarm(now).map_err(failed)?);
-            effects
-        };
-        self.core.set_alarm(effects.alarm).await?;
-        self.core.carry_out(effects);
+        let mut needs = Needs::new();
+        loop {
+            let mut effects = self.core.ring(SystemClock.now())?;
+            self.core.set_alarm(effects.alarm).await?;
+            let need = effects.needs.take();
+            self.core.carry_out(effects);
+            match need {
+                // What cannot be brought now is tried again when the alarm goes off next.
+                Some(need) if needs.meet(&self.core, &need).await.is_ok() => {}
+                _ => break,
+            }
+        }
+        self.core.archive().await;
         Response::empty()
     }
 
@@ -158,6 +187,7 @@ impl DurableObject for Conversation {
         let socket = Socket::from(ws);
         if let Some(attached) = self.core.attached.find(&socket) {
             self.core.attached.remove(&attached);
+            attached.forget_waiting();
         }
         // Answers the close frame; a socket that is gone without one has nothing to answer.
         let code = u16::try_from(code).unwrap_or(1000);
@@ -191,14 +221,31 @@ impl Core {
         self.service.try_borrow_mut().map_err(host::busy)
     }
 
-    fn open_socket(self: &Rc<Self>, open: &str) -> worker::Result<Response> {
+    /// The alarm has gone off. The effects say where it is to be asked again.
+    fn ring(&self, now: Timestamp) -> worker::Result<Effects> {
+        let mut service = self.service()?;
+        let failed = |error: SqlError| Error::RustError(error.to_string());
+        let mut effects = service.on_timers(now, &SystemEntropy).map_err(failed)?;
+        effects.absorb(service.on_alarm(now).map_err(failed)?);
+        Ok(effects)
+    }
+
+    async fn open_socket(self: &Rc<Self>, open: &str) -> worker::Result<Response> {
         let Ok(open) = serde_json::from_str::<OpenSocket>(open) else {
             return Response::error("The header is not one that this version knows.", 400);
         };
-        let now = SystemClock.now();
-        let opened = match socket::open(&mut *self.service()?, &open, now) {
-            Ok(opened) => opened,
-            Err(error) => return Ok(host::answer(OBJECT, Err(error))),
+        let mut needs = Needs::new();
+        let opened = loop {
+            let opened = socket::open(&mut *self.service()?, &open, SystemClock.now());
+            match opened {
+                Ok(opened) => break opened,
+                Err(ServiceError::Needs(need)) => {
+                    if let Err(problem) = needs.meet(self, &need).await {
+                        return Ok(host::answer(OBJECT, Err(problem.into())));
+                    }
+                }
+                Err(error) => return Ok(host::answer(OBJECT, Err(error))),
+            }
         };
         let (place, kept) = self.attached.keep(&opened.session)?;
         let tags = [
@@ -214,6 +261,7 @@ impl Core {
                 return Ok(host::answer(OBJECT, Err(ServiceError::Refused(busy))));
             }
         };
+        let now = SystemClock.now();
         let attached = self.attached.add(place, accepted.socket, opened.session);
         self.attached
             .tell(&self.state, &attached, &[opened.hello], now);

@@ -102,14 +102,27 @@ pub async fn read_request<R: DeserializeOwned>(
     object: &str,
     request: &mut Request,
 ) -> Result<R, Response> {
-    let body = match request.bytes().await {
-        Ok(body) => body,
-        Err(error) => {
-            log_failure(object, "request_lost", &error.to_string());
-            return Err(text_response(400, "The request did not arrive in whole."));
-        }
-    };
-    serde_json::from_slice(&body).map_err(|error| {
+    let body = read_body(object, request).await?;
+    parse_request(object, &body)
+}
+
+/// The body of the request that a caller sent, for [`parse_request`].
+///
+/// # Errors
+/// The response to give instead, where it did not arrive.
+pub async fn read_body(object: &str, request: &mut Request) -> Result<Vec<u8>, Response> {
+    request.bytes().await.map_err(|error| {
+        log_failure(object, "request_lost", &error.to_string());
+        text_response(400, "The request did not arrive in whole.")
+    })
+}
+
+/// The request in a body.
+///
+/// # Errors
+/// As [`read_request`].
+pub fn parse_request<R: DeserializeOwned>(object: &str, body: &[u8]) -> Result<R, Response> {
+    serde_json::from_slice(body).map_err(|error| {
         // serde's own message may repeat what it could not read.
         let place = format!("{:?} at column {}", error.classify(), error.column());
         log_failure(object, "request_unknown", &place);

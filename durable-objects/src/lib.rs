@@ -14,6 +14,7 @@
 
 pub mod account;
 pub mod alarm;
+pub mod archive;
 mod bindings;
 pub mod call;
 pub mod conversation;

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod limiter;
 pub mod limits;
 pub mod moderation;
+pub mod need;
 pub mod object;
 pub mod page;
 pub mod protocol;

@@ -17,6 +17,8 @@ pub mod native;
 #[cfg(test)]
 pub(crate) mod probe;
 
+use crate::need::Need;
+
 /// The scope of every row in a database that belongs to one object alone.
 pub const OBJECT_SCOPE: i64 = 1;
 
@@ -116,6 +118,10 @@ pub enum SqlError {
     /// done: it can be tried again.
     #[error("storage is busy")]
     Busy,
+    /// What a row held is kept elsewhere: it is to be brought, and what was asked to be asked
+    /// again. Nothing was changed.
+    #[error("storage does not hold it any more: it is kept elsewhere")]
+    Needs(Box<Need>),
     /// The body of a transaction asked for it to be undone.
     #[error("the transaction was undone")]
     RolledBack,

@@ -110,6 +110,12 @@ impl Server {
             .url
     }
 
+    /// Where it keeps its state.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     /// All that the server has printed until now, over restarts.
     #[must_use]
     pub fn log(&self) -> String {

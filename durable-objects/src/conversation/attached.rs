@@ -10,7 +10,7 @@
 //! large conversation all else that is done a socket must stay on this side.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use parlance_shared::conversation::service::{Eviction, Unseen};
@@ -20,7 +20,7 @@ use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
 use parlance_shared::protocol::seq::Seq;
 use parlance_shared::time::Timestamp;
-use worker::State;
+use worker::{State, WebSocketIncomingMessage};
 
 use super::OBJECT;
 use super::said::{Packed, Said, Script};
@@ -49,6 +49,9 @@ pub(super) struct Attached {
     is_ended: Cell<bool>,
     /// What this socket alone is sent in this turn.
     own: RefCell<Vec<Said>>,
+    /// While a frame of this socket waits for something: those that came after it (see
+    /// `needs`).
+    pub waiting: RefCell<Option<VecDeque<WebSocketIncomingMessage>>>,
 }
 
 /// What was sent since a client last gave a sign of life.
@@ -71,7 +74,13 @@ impl Attached {
             heard: Cell::default(),
             is_ended: Cell::new(false),
             own: RefCell::default(),
+            waiting: RefCell::default(),
         }
+    }
+
+    /// Nothing of it waits any more.
+    pub fn forget_waiting(&self) {
+        *self.waiting.borrow_mut() = None;
     }
 
     /// Its client has sent a frame.

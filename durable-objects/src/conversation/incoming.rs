@@ -14,13 +14,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use parlance_shared::conversation::socket::{self, Outcome};
+use parlance_shared::conversation::socket::Outcome;
 use parlance_shared::time::{Clock, Timestamp};
 use worker::{Delay, WebSocketIncomingMessage};
 
 use super::Core;
 use super::attached::Attached;
-use crate::host::{self, SystemClock, SystemEntropy};
+use crate::host::{self, SystemClock};
 
 /// Frames that are taken in one turn, so that those who wait for the object's other work do not
 /// wait for long.
@@ -80,26 +80,25 @@ impl Core {
         let now = SystemClock.now();
         let mut outcomes = Vec::with_capacity(frames.len());
         let mut alarm = None;
-        {
-            let mut service = self.service()?;
-            // A client whose socket is about to be closed is not heard any more.
-            let mut closing: Vec<Rc<Attached>> = Vec::new();
-            for (from, message) in frames {
-                if from.is_ended() || closing.iter().any(|one| Rc::ptr_eq(one, &from)) {
-                    continue;
-                }
-                let outcome = match message {
-                    WebSocketIncomingMessage::String(text) => {
-                        socket::on_text(&mut service, &from.session, &text, now, &SystemEntropy)
-                    }
-                    WebSocketIncomingMessage::Binary(_) => socket::on_binary(),
-                };
-                alarm = outcome.effects.alarm.or(alarm);
-                if outcome.close.is_some() {
-                    closing.push(Rc::clone(&from));
-                }
-                outcomes.push((from, outcome));
+        // A client whose socket is about to be closed is not heard any more.
+        let mut closing: Vec<Rc<Attached>> = Vec::new();
+        for (from, frame) in frames {
+            if closing.iter().any(|one| Rc::ptr_eq(one, &from)) {
+                continue;
             }
+            let Some(frame) = self.wait_behind(&from, frame) else {
+                continue;
+            };
+            let outcome = self.answer_frame(&from, &frame, now)?;
+            if outcome.effects.needs.is_some() {
+                self.answer_later(from, frame, outcome);
+                continue;
+            }
+            alarm = outcome.effects.alarm.or(alarm);
+            if outcome.close.is_some() {
+                closing.push(Rc::clone(&from));
+            }
+            outcomes.push((from, outcome));
         }
         // In the same turn as what was written: both are committed together.
         self.set_alarm(alarm).await?;
@@ -121,7 +120,7 @@ impl Core {
     }
 
     /// Answers a frame, then does what came of it.
-    fn finish(self: &Rc<Self>, from: &Attached, outcome: Outcome, now: Timestamp) {
+    pub(super) fn finish(self: &Rc<Self>, from: &Attached, outcome: Outcome, now: Timestamp) {
         self.attached.tell(&self.state, from, &outcome.replies, now);
         self.carry_out(outcome.effects);
         if let Some(code) = outcome.close {

@@ -9,10 +9,12 @@ use parlance_shared::conversation::outbox::{Mark, MarkKind};
 use parlance_shared::conversation::service::{HideWish, MemberSignal};
 use parlance_shared::conversation::socket;
 use parlance_shared::ids::UserId;
+use parlance_shared::need::Need;
 use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::frame::ServerFrame;
 use parlance_shared::protocol::problem::Code;
 use parlance_shared::protocol::seq::Seq;
+use parlance_shared::sql::SqlError;
 use parlance_shared::time::{Clock, Timestamp};
 use parlance_shared::user::call::{Delivered, HideMessage, Signal};
 use worker::Delay;
@@ -33,6 +35,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 pub(super) struct Deliveries {
     in_flight: usize,
     is_sleeping: bool,
+    /// What is being brought because deliveries cannot be read without it.
+    fetching: Vec<Need>,
     /// Kept while deliveries are due.
     round: Round,
     /// What was written last, for the next member who is given the same.
@@ -96,6 +100,13 @@ impl Core {
                     deliveries.rest();
                     break;
                 }
+                // Its lane rests; the others go on.
+                Err(SqlError::Needs(need)) => {
+                    if !deliveries.fetching.contains(&need) {
+                        deliveries.fetching.push((*need).clone());
+                        spawn_local(Rc::clone(self).fetch_for_deliveries(*need));
+                    }
+                }
                 // Its lane waits; the others go on.
                 Err(error) => {
                     host::log_failure(OBJECT, "delivery_not_read", &error.to_string());
@@ -103,6 +114,20 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Brings what deliveries need, and goes on with them.
+    async fn fetch_for_deliveries(self: Rc<Self>, need: Need) {
+        let met = self.bring(&need).await.is_ok();
+        if let Ok(mut deliveries) = self.deliveries.try_borrow_mut() {
+            deliveries.fetching.retain(|under_way| *under_way != need);
+        }
+        match self.service() {
+            Ok(mut service) if met => service.need_met(SystemClock.now()),
+            Ok(mut service) => service.need_unmet(SystemClock.now()),
+            Err(error) => host::log_failure(OBJECT, "delivery_forgotten", &error.to_string()),
+        }
+        self.deliver();
     }
 
     async fn hand_over(

@@ -244,6 +244,8 @@ impl<H: Host> Turn<'_, H> {
                 self.survive(failure)?;
                 Ok(Problem::internal())
             }
+            // Nothing is kept outside of the database in this edition.
+            needs @ ServiceError::Needs(_) => Ok(needs.into_problem()),
         }
     }
 
@@ -253,7 +255,7 @@ impl<H: Host> Turn<'_, H> {
     /// The failure, where it ends the turn.
     pub fn survive(&self, failure: SqlError) -> Result<(), SqlError> {
         match failure {
-            SqlError::Unexpected { .. } => {
+            SqlError::Unexpected { .. } | SqlError::Needs(_) => {
                 self.place.failed("storage_failed", &failure.to_string());
                 Ok(())
             }

@@ -335,5 +335,6 @@ fn storage(error: ServiceError) -> SqlError {
     match error {
         ServiceError::Storage(failure) => failure,
         ServiceError::Refused(problem) => SqlError::Engine(problem.detail),
+        ServiceError::Needs(need) => SqlError::Needs(Box::new(need)),
     }
 }

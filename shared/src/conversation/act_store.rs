@@ -17,8 +17,6 @@ pub(super) struct Target {
     pub message_id: MessageId,
     pub sender_id: UserId,
     pub created_at: Timestamp,
-    /// What it said when it was sent; less once that was purged.
-    pub body: MessageBody<'static>,
     pub edit_seq: Option<Seq>,
     pub edits: u32,
     pub deleted_seq: Option<Seq>,
@@ -40,7 +38,7 @@ impl<S: Sql> Store<'_, S> {
     /// The message `seq`.
     pub(super) fn target(&self, seq: Seq) -> Result<Option<Target>, SqlError> {
         let rows = self.sql.exec(
-            "SELECT e.seq, e.message_id, e.sender_id, e.created_at, e.body, s.edit_seq,
+            "SELECT e.seq, e.message_id, e.sender_id, e.created_at, s.edit_seq,
                 coalesce(s.edits, 0), s.deleted_seq, coalesce(s.is_expired, 0), s.pin_seq,
                 p.seq IS NOT NULL, s.closed_seq
              FROM event e
@@ -56,17 +54,35 @@ impl<S: Sql> Store<'_, S> {
                     message_id: row.get(1)?,
                     sender_id: row.get(2)?,
                     created_at: row.get(3)?,
-                    body: from_json(&row.get::<String>(4)?)?,
-                    edit_seq: row.get(5)?,
-                    edits: row.get(6)?,
-                    deleted_seq: row.get(7)?,
-                    is_expired: row.get(8)?,
-                    pin_seq: row.get(9)?,
-                    is_pinned: row.get(10)?,
-                    closed_seq: row.get(11)?,
+                    edit_seq: row.get(4)?,
+                    edits: row.get(5)?,
+                    deleted_seq: row.get(6)?,
+                    is_expired: row.get(7)?,
+                    pin_seq: row.get(8)?,
+                    is_pinned: row.get(9)?,
+                    closed_seq: row.get(10)?,
                 })
             })
             .transpose()
+    }
+
+    /// What the message `seq` said when it was sent; less once that was purged.
+    pub(super) fn said(&self, seq: Seq) -> Result<MessageBody<'static>, SqlError> {
+        from_json(&self.body(seq, self.stored_body(seq)?)?)
+    }
+
+    fn stored_body(&self, seq: Seq) -> Result<String, SqlError> {
+        let body = self
+            .sql
+            .exec(
+                "SELECT body FROM event WHERE scope = ? AND seq = ?",
+                params![self.scope, seq],
+            )?
+            .scalar()?;
+        body.ok_or(SqlError::Unexpected {
+            expected: "an event of the log",
+            found: "none".to_owned(),
+        })
     }
 
     /// Stores a change of the message `target`. `previous` is the edit before, where it is one.
@@ -99,14 +115,7 @@ impl<S: Sql> Store<'_, S> {
 
     /// What the edit `seq` holds.
     pub(super) fn edit_body(&self, seq: Seq) -> Result<EditBody, SqlError> {
-        let body: Option<String> = self
-            .sql
-            .exec(
-                "SELECT body FROM event WHERE scope = ? AND seq = ?",
-                params![self.scope, seq],
-            )?
-            .scalar()?;
-        from_json(&body.unwrap_or_default())
+        from_json(&self.body(seq, self.stored_body(seq)?)?)
     }
 
     /// The message was edited by the event `edit_seq`.
@@ -313,26 +322,33 @@ impl<S: Sql> Store<'_, S> {
     }
 
     /// Lets go of all that a message said: in its own row, in its edits, and what was done with
-    /// it.
-    pub(super) fn purge(&self, target: &Target) -> Result<(), SqlError> {
-        let body = MessageBody {
-            content: "".into(),
-            media_id: None,
-            mentions: Vec::new(),
-            forwarded_from: None,
-            ..target.body.clone()
-        };
-        self.save_body(target.seq, &to_json(&body)?)?;
+    /// it. What is in the archive, which it is up to `archived`, is to go from there at `due_at`.
+    /// Gives the events whose rows were emptied.
+    pub(super) fn purge(
+        &self,
+        target: &Target,
+        archived: Seq,
+        due_at: Timestamp,
+    ) -> Result<Vec<Seq>, SqlError> {
+        let mut emptied = Vec::new();
         let mut next = target.edit_seq;
-        while let Some(seq) = next {
-            let EditBody { previous, .. } = self.edit_body(seq)?;
-            let body = EditBody {
-                content: String::new(),
-                mentions: Vec::new(),
-                previous,
-            };
-            self.save_body(seq, &to_json(&body)?)?;
-            next = previous;
+        while let Some(seq) = next.take() {
+            if seq <= archived {
+                // The edits before this one are found there.
+                self.add_purge(seq, due_at)?;
+            } else {
+                let (body, previous) = emptied_edit(&self.stored_body(seq)?)?;
+                self.save_body(seq, &body)?;
+                emptied.push(seq);
+                next = previous;
+            }
+        }
+        if target.seq <= archived {
+            self.add_purge(target.seq, due_at)?;
+        } else {
+            let body = emptied_message(&self.stored_body(target.seq)?)?;
+            self.save_body(target.seq, &body)?;
+            emptied.push(target.seq);
         }
         self.sql.exec(
             "DELETE FROM message_reaction WHERE scope = ? AND seq = ?",
@@ -342,7 +358,7 @@ impl<S: Sql> Store<'_, S> {
             "DELETE FROM poll_vote WHERE scope = ? AND seq = ?",
             params![self.scope, target.seq],
         )?;
-        Ok(())
+        Ok(emptied)
     }
 
     fn save_body(&self, seq: Seq, body: &str) -> Result<(), SqlError> {
@@ -371,4 +387,27 @@ impl<S: Sql> Store<'_, S> {
         )?;
         Ok(())
     }
+}
+
+/// A message's body without what it said.
+pub(super) fn emptied_message(body: &str) -> Result<String, SqlError> {
+    let body: MessageBody<'static> = from_json(body)?;
+    to_json(&MessageBody {
+        content: "".into(),
+        media_id: None,
+        mentions: Vec::new(),
+        forwarded_from: None,
+        ..body
+    })
+}
+
+/// An edit's body without what it said, and the edit before it.
+pub(super) fn emptied_edit(body: &str) -> Result<(String, Option<Seq>), SqlError> {
+    let EditBody { previous, .. } = from_json(body)?;
+    let body = to_json(&EditBody {
+        content: String::new(),
+        mentions: Vec::new(),
+        previous,
+    })?;
+    Ok((body, previous))
 }

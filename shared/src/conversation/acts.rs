@@ -97,7 +97,7 @@ impl<S: Sql> ConversationService<S> {
             Act::React { emoji, remove } => scene.react(&store, emoji, *remove),
             Act::Pin { remove } => scene.pin(&store, *remove),
             Act::Vote { options } => scene.vote(&store, options),
-            Act::ClosePoll => scene.close_poll(),
+            Act::ClosePoll => scene.close_poll(&store),
         }?;
         match verdict {
             Verdict::Already(seq) => {
@@ -196,6 +196,7 @@ impl Scene {
         if !self.is_author() {
             return Err(forbidden("Only its author may edit a message.").into());
         }
+        let said = store.said(target.seq)?;
         let before = target
             .edit_seq
             .map(|seq| store.edit_body(seq).map(|body| (seq, body)))
@@ -203,7 +204,7 @@ impl Scene {
         let mentions = match (mentions, &before) {
             (Some(mentions), _) => mentions.to_vec(),
             (None, Some((_, edit))) => edit.mentions.clone(),
-            (None, None) => target.body.mentions.clone(),
+            (None, None) => said.mentions.clone(),
         };
         if let Some((seq, edit)) = &before
             && edit.content == content
@@ -212,14 +213,14 @@ impl Scene {
             return Ok(Verdict::Already(*seq));
         }
         if matches!(
-            target.body.content_type,
+            said.content_type,
             ContentType::Poll | ContentType::Location | ContentType::System
         ) {
             let message = "is of a content_type that cannot be edited";
             return Err(Problem::invalid_field("message_id", message).into());
         }
         let mut fields = Fields::new();
-        check_content(&mut fields, target.body.content_type, content);
+        check_content(&mut fields, said.content_type, content);
         fields.finish()?;
         if now.since(target.created_at) > limits::EDIT_WINDOW {
             return Err(forbidden("A message can be edited for 24 hours.").into());
@@ -261,8 +262,8 @@ impl Scene {
             return Err(forbidden(detail).into());
         }
         // A root whose id is stored is a message of this log.
-        let root = target
-            .body
+        let root = store
+            .said(target.seq)?
             .thread_root
             .map(|root| store.find_message(&root, Seq::ZERO))
             .transpose()?

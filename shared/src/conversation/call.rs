@@ -90,6 +90,17 @@ requests! {
     }
 }
 
+impl ConversationRequest {
+    /// The device whose messages the request counts among.
+    pub(super) const fn device_id(&self) -> Option<DeviceId> {
+        match self {
+            Self::Send(call) => Some(call.device_id),
+            Self::Schedule(call) => call.device_id,
+            _ => None,
+        }
+    }
+}
+
 /// Makes the conversation. Its members' user objects are known to exist. A direct conversation
 /// that exists is left as it is; a group that exists is a `conflict`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -117,6 +117,9 @@ impl<S: Sql> ConversationService<S> {
             former: BTreeMap::new(),
             blockers,
             has_ended: false,
+            archived: Seq::ZERO,
+            wiped: Seq::ZERO,
+            waits_for_archive: false,
         });
         let effects = Effects {
             broadcast: first.map(Event::MemberAdded).into_iter().collect(),

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::archive::delivery_alarm;
 use super::lanes::Due;
 use super::service::{ConversationService, Effects, RECOVERY_DELAY, State};
 use super::store::Viewer;
@@ -105,7 +106,9 @@ impl<S: Sql> ConversationService<S> {
     /// says what came of it with [`Self::delivered`] or [`Self::delivery_failed`].
     ///
     /// # Errors
-    /// When storage fails; the lane then waits as after a failed delivery.
+    /// When storage fails; the lane then waits as after a failed delivery. Where something is
+    /// needed ([`SqlError::Needs`]), the lane rests until [`Self::need_met`] or
+    /// [`Self::need_unmet`] says what came of it.
     pub fn next_delivery(
         &mut self,
         round: &mut Round,
@@ -124,10 +127,30 @@ impl<S: Sql> ConversationService<S> {
                 visible_from,
                 news,
             })),
+            Err(needs @ SqlError::Needs(_)) => {
+                self.resting.insert(due.user_id);
+                Err(needs)
+            }
             Err(failure) => {
                 self.delivery_failed(due.user_id, now);
                 Err(failure)
             }
+        }
+    }
+
+    /// What deliveries needed has been brought: those that rested are due.
+    pub fn need_met(&mut self, now: Timestamp) {
+        if let Some(state) = &mut self.state {
+            for user_id in std::mem::take(&mut self.resting) {
+                state.lanes.go_on(user_id, now);
+            }
+        }
+    }
+
+    /// What deliveries needed cannot be had now: those that rested are tried again later.
+    pub fn need_unmet(&mut self, now: Timestamp) {
+        for user_id in std::mem::take(&mut self.resting) {
+            self.delivery_failed(user_id, now);
         }
     }
 
@@ -289,8 +312,8 @@ impl<S: Sql> ConversationService<S> {
             }
         }
         if dry && has_ended {
-            let is_gone = self.erase()?;
-            self.alarm_at = (!is_gone).then(|| now + RECOVERY_DELAY);
+            let left = self.erase(now)?;
+            self.alarm_at = left.map(|wait| now + wait);
             return Ok(Effects {
                 alarm: self.alarm_at,
                 ..Effects::default()
@@ -298,10 +321,11 @@ impl<S: Sql> ConversationService<S> {
         }
         let next = (!dry).then(|| {
             let next = self.next_delivery_at().unwrap_or(now);
-            next.max(now + RECOVERY_DELAY)
+            delivery_alarm(next.max(now + RECOVERY_DELAY))
         });
         let timer = timer_at.map(|at| at.max(now));
         self.alarm_at = next.into_iter().chain(timer).min();
+        self.arm_for_archive(now, dry)?;
         Ok(Effects {
             alarm: self.alarm_at,
             deliver: !dry,

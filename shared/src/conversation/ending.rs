@@ -1,12 +1,20 @@
 //! The end of a group: what is left of it is erased once everyone has heard that it is no more.
 //!
 //! What always holds: nothing is erased while a former member is yet to be given its last event;
-//! what is erased at once is bounded, and an alarm is set until all of it is gone.
+//! what is erased at once is bounded, and an alarm is set until all of it is gone; what says that
+//! there was a conversation outlives the last object of its archive.
 
-use super::service::ConversationService;
+use std::time::Duration;
+
+use super::service::{ConversationService, RECOVERY_DELAY};
 use crate::params;
 use crate::sql::{Sql, SqlError, transact};
+use crate::time::Timestamp;
 
+/// How long it waits for the archive's objects to be removed, before it looks again.
+const ARCHIVE_DELAY: Duration = Duration::from_secs(60);
+/// The same where the deployment has no archive any more.
+const NO_ARCHIVE_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Events that are erased at once, with what was done with them.
 const STEP: u32 = 2000;
 
@@ -37,24 +45,35 @@ const REST: [&str; 7] = [
 ];
 
 impl<S: Sql> ConversationService<S> {
-    /// Erases some of what is left; says whether that was all.
-    pub(super) fn erase(&mut self) -> Result<bool, SqlError> {
+    /// Erases some of what is left. Where that was not all, says after how long to go on.
+    pub(super) fn erase(&mut self, now: Timestamp) -> Result<Option<Duration>, SqlError> {
+        self.archive.abandon();
+        self.bodies.clear();
         let store = self.store();
-        let is_done = transact(&self.sql, || {
+        let left = transact(&self.sql, || {
+            let has_objects = store.discard_archive(now)?;
             if let Some(up_to) = store.last_of_first(STEP)? {
                 for statement in OF_MESSAGES {
                     self.sql.exec(statement, params![self.scope, up_to])?;
                 }
-                return Ok::<_, SqlError>(false);
+                return Ok::<_, SqlError>(Some(RECOVERY_DELAY));
+            }
+            if has_objects {
+                let is_there = self.archive.is_there();
+                return Ok(Some(if is_there {
+                    ARCHIVE_DELAY
+                } else {
+                    NO_ARCHIVE_DELAY
+                }));
             }
             for statement in REST {
                 self.sql.exec(statement, params![self.scope])?;
             }
-            Ok(true)
+            Ok(None)
         })?;
-        if is_done {
+        if left.is_none() {
             self.state = None;
         }
-        Ok(is_done)
+        Ok(left)
     }
 }

@@ -27,7 +27,7 @@ macro_rules! messages {
             "SELECT ",
             event_columns!(),
             ", x.body, x.created_at, p.seq IS NOT NULL, s.closed_seq IS NOT NULL,
-             coalesce(s.replies, 0), s.last_reply_at, p.pin_seq",
+             coalesce(s.replies, 0), s.last_reply_at, p.pin_seq, x.seq",
             event_tables!(),
             "LEFT JOIN event x ON x.scope = s.scope AND x.seq = s.edit_seq
              LEFT JOIN pinned_message p ON p.scope = e.scope AND p.seq = e.seq ",
@@ -151,7 +151,7 @@ impl<S: Sql> Store<'_, S> {
         let mut pins = Vec::new();
         let mut messages = Vec::new();
         for row in &rows.rows {
-            let (event, _) = read_message(conversation_id, viewer, row)?;
+            let (event, _) = read_message(self, conversation_id, viewer, row)?;
             if let Event::NewMessage(message) = event {
                 pins.push(row.get::<Seq>(16)?);
                 messages.push(message);
@@ -175,7 +175,7 @@ impl<S: Sql> Store<'_, S> {
         read: impl Fn(Seq, u32) -> Result<crate::sql::Rows, SqlError>,
     ) -> Result<Vec<Message>, SqlError> {
         let before = before.unwrap_or(Seq::BEYOND);
-        let parse = |row: &Row| read_message(conversation_id, viewer, row);
+        let parse = |row: &Row| read_message(self, conversation_id, viewer, row);
         let events = self.gather(before, limit, bytes, read, parse)?;
         let mut messages: Vec<_> = events.into_iter().filter_map(Event::into_message).collect();
         self.decorate(&mut messages, viewer)?;
@@ -301,12 +301,13 @@ pub(super) fn bits_of(options: &[u8]) -> u32 {
 
 /// The message in a row of [`messages`], as it is now but for reactions and votes, and the size
 /// of its body.
-fn read_message(
+fn read_message<S: Sql>(
+    store: &Store<'_, S>,
     conversation_id: ConversationId,
     viewer: Viewer,
     row: &Row,
 ) -> Result<(Event, usize), SqlError> {
-    let (event, mut size) = read_event(conversation_id, viewer.visible_from, row)?;
+    let (event, mut size) = read_event(store, conversation_id, viewer.visible_from, row)?;
     let Event::NewMessage(mut message) = event else {
         return Ok((event, size));
     };
@@ -321,6 +322,7 @@ fn read_message(
         return Ok((Event::NewMessage(message), size));
     }
     if let Some(edit) = row.get::<Option<String>>(10)? {
+        let edit = store.body(row.get(17)?, edit)?;
         size += edit.len();
         let EditBody {
             content, mentions, ..

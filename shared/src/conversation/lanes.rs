@@ -309,6 +309,15 @@ impl Lanes {
         }
     }
 
+    /// A delivery that was in flight has not left: it is due.
+    pub fn go_on(&mut self, user_id: UserId, now: Timestamp) {
+        if let Some(lane) = self.lanes.get(&user_id)
+            && lane.state == LaneState::InFlight
+        {
+            self.enqueue(user_id, now);
+        }
+    }
+
     fn wait(&mut self, user_id: UserId, until: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&user_id) {
             lane.state = LaneState::Waiting(until);

@@ -5,6 +5,7 @@
 
 mod act_store;
 mod acts;
+pub mod archive;
 pub mod call;
 mod change_rows;
 mod create;

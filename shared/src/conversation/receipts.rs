@@ -106,7 +106,7 @@ impl<S: Sql> ConversationService<S> {
         now: Timestamp,
     ) -> Result<Effects, SqlError> {
         self.load()?;
-        let store = Store::new(&self.sql, self.scope);
+        let store = Store::new(&self.sql, self.scope, &self.bodies);
         let Some(state) = &mut self.state else {
             return Ok(Effects::default());
         };

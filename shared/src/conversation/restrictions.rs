@@ -93,13 +93,14 @@ impl<S: Sql> ConversationService<S> {
             .edit_seq
             .map(|seq| store.edit_body(seq))
             .transpose()?;
+        let said = store.said(target.seq)?;
         Ok(ReportedMessage {
             conversation_id,
             message_id: target.message_id,
             seq: target.seq,
             sender_id: target.sender_id,
-            content_type: target.body.content_type,
-            content: target.body.content.into_owned(),
+            content_type: said.content_type,
+            content: said.content.into_owned(),
             edited_content: edit.map(|edit| edit.content),
             is_deleted: target.deleted_seq.is_some() || target.is_expired,
             created_at: target.created_at,

@@ -3,13 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::store::Store;
 use super::{change_rows, group_rows};
 use crate::ids::{ConversationId, MediaId, MessageId, UserId};
 use crate::protocol::conversation::{ConversationType, Role};
 use crate::protocol::event::{Event, MemberAdded};
 use crate::protocol::message::{ContentType, ForwardedFrom, Message};
 use crate::protocol::seq::Seq;
-use crate::sql::{FromValue, Param, Row, SqlError, Value};
+use crate::sql::{FromValue, Param, Row, Sql, SqlError, Value};
 use crate::time::Timestamp;
 
 /// What a message's `body` column holds.
@@ -84,15 +85,16 @@ pub(super) use {event_columns, event_tables};
 /// The event in a row of [`event_columns`], as one sees it who sees everything from
 /// `visible_from` on, and the size of its body. What a message said is gone once it was deleted
 /// or has expired, from the message and from its edits.
-pub(super) fn read_event(
+pub(super) fn read_event<S: Sql>(
+    store: &Store<'_, S>,
     conversation_id: ConversationId,
     visible_from: Seq,
     row: &Row,
 ) -> Result<(Event, usize), SqlError> {
     let is_gone: bool = row.get(7)?;
     let is_hidden: bool = row.get(8)?;
-    let body: String = row.get(6)?;
     let seq = row.get(0)?;
+    let body = store.body(seq, row.get(6)?)?;
     let sender_id = row.get(2)?;
     let created_at = row.get(5)?;
     let event = match row.get::<i64>(1)? {

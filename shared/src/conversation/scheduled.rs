@@ -166,6 +166,10 @@ impl<S: Sql> ConversationService<S> {
                 Ok(Effects::default())
             }
             Err(ServiceError::Storage(failure)) => Err(failure),
+            Err(ServiceError::Needs(need)) => Ok(Effects {
+                needs: Some(need),
+                ..Effects::default()
+            }),
         }
     }
 }

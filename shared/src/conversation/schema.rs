@@ -10,7 +10,7 @@ use crate::sql::migrations::Migration;
 pub const COMPONENT: &str = "conversation";
 
 /// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS, ACTS, GROUPS];
+pub const MIGRATIONS: &[Migration] = &[FIRST, POSITIONS, ACTS, GROUPS, ARCHIVE];
 
 /// How far each member has come, written behind (see `positions`). A time is of when the
 /// conversation learned of the position beside it.
@@ -137,6 +137,42 @@ const GROUPS: Migration = Migration {
             scope INTEGER NOT NULL,
             user_id BLOB NOT NULL,
             PRIMARY KEY (scope, user_id)
+        ) WITHOUT ROWID",
+    ],
+};
+
+/// What is in the archive (see `archive`). The row of an archived event stays, with an empty body.
+const ARCHIVE: Migration = Migration {
+    version: 6,
+    statements: &[
+        // archived_seq: up to where events are in segments; wiped_seq: up to where their bodies
+        // are here no more. archive_objects: how many objects were named.
+        "ALTER TABLE conversation ADD COLUMN archived_seq INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE conversation ADD COLUMN wiped_seq INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE conversation ADD COLUMN archive_objects INTEGER NOT NULL DEFAULT 0",
+        "CREATE TABLE archive_segment (
+            scope INTEGER NOT NULL,
+            first_seq INTEGER NOT NULL,
+            last_seq INTEGER NOT NULL,
+            last_at INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            bytes INTEGER NOT NULL,
+            is_infrequent INTEGER NOT NULL,
+            PRIMARY KEY (scope, first_seq)
+        ) WITHOUT ROWID",
+        // Objects that may be there and are no segments: to be removed from due_at on.
+        "CREATE TABLE archive_waste (
+            scope INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            due_at INTEGER NOT NULL,
+            PRIMARY KEY (scope, name)
+        ) WITHOUT ROWID",
+        // Events whose content is to be taken out of their segments from due_at on.
+        "CREATE TABLE archive_purge (
+            scope INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            due_at INTEGER NOT NULL,
+            PRIMARY KEY (scope, seq)
         ) WITHOUT ROWID",
     ],
 };

@@ -191,7 +191,7 @@ impl<S: Sql> ConversationService<S> {
             .transpose()?
             .flatten()
             .ok_or_else(|| wrong("is not a message of this conversation"))?;
-        if root.body.thread_root.is_some() {
+        if store.said(root.seq)?.thread_root.is_some() {
             return Err(wrong("is itself in a thread"));
         }
         if root.deleted_seq.is_some() || root.is_expired {
@@ -205,12 +205,21 @@ impl<S: Sql> ConversationService<S> {
     /// Sends several messages of one sender, in order, each with an answer of its own. Where one
     /// is refused the others go on; where storage fails, it ends there: that one and those after
     /// it are told `internal`, and can be sent again.
+    ///
+    /// # Errors
+    /// Only what is needed before any of them can be sent.
     pub fn send_many(
         &mut self,
         call: SendMany,
         now: Timestamp,
         entropy: &dyn Entropy,
-    ) -> (Vec<Answer<MessageAck>>, Effects) {
+    ) -> Result<(Vec<Answer<MessageAck>>, Effects), ServiceError> {
+        // Of older messages, only the root of a thread is looked at.
+        for message in call.messages.iter().filter(|it| it.thread_root.is_some()) {
+            if let Err(needs @ ServiceError::Needs(_)) = self.check(call.actor, message) {
+                return Err(needs);
+            }
+        }
         let mut effects = Effects::default();
         let mut answers = Vec::with_capacity(call.messages.len());
         for message in call.messages {
@@ -231,7 +240,7 @@ impl<S: Sql> ConversationService<S> {
                 }
             }
         }
-        (answers, effects)
+        Ok((answers, effects))
     }
 }
 

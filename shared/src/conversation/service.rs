@@ -6,7 +6,8 @@
 //! - An event stored while no alarm is set sets one, in the same commit. So as long as some
 //!   member may have something to take, an alarm is set, and an object that dies goes on from
 //!   there. An alarm that finds nothing left lets it be: no alarm means that all is delivered.
-//!   Where it is left to wait for a timer, it is written down first that all is delivered.
+//!   Where it is left to wait for a timer, it is written down first that all is delivered. Where
+//!   it is left to wait for the archive, its time says so (see `archive`).
 //! - Memory holds nothing of the log that storage does not, and may be lost at any moment. What it
 //!   does hold beyond it (members' positions not written yet, see `positions`; who is writing) is
 //!   learned again.
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::archive::{Archive, Bodies, Extent, delivery_alarm};
 use super::call::ConversationRequest;
 use super::group_store::Former;
 use super::lanes::{Lanes, Progress};
@@ -28,6 +30,7 @@ use super::typing::Typing;
 use crate::entropy::Entropy;
 use crate::frame_rate::DeviceRates;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
+use crate::need::Need;
 use crate::protocol::event::Event;
 use crate::protocol::frame::{CloseCode, ServerFrame};
 use crate::protocol::problem::{Problem, ServiceError};
@@ -61,6 +64,9 @@ pub struct Effects {
     pub evicted: Vec<Eviction>,
     /// A failure of storage, for the log; whom it concerns has been told `internal`.
     pub failure: Option<SqlError>,
+    /// Something is needed that is kept elsewhere: when it has been brought, the same is to be
+    /// asked again, which then does what could not be done now.
+    pub needs: Option<Need>,
 }
 
 impl Effects {
@@ -76,6 +82,7 @@ impl Effects {
         self.hides.extend(more.hides);
         self.evicted.extend(more.evicted);
         self.failure = self.failure.take().or(more.failure);
+        self.needs = self.needs.take().or(more.needs);
     }
 }
 
@@ -166,6 +173,12 @@ pub(super) struct State {
     pub blockers: BTreeSet<UserId>,
     /// Whether it is no more, and is to be erased.
     pub has_ended: bool,
+    /// Up to where events are in the archive.
+    pub archived: Seq,
+    /// Up to where their bodies are here no more.
+    pub wiped: Seq,
+    /// Whether the alarm is there for the archive alone: all was delivered when it was set.
+    pub waits_for_archive: bool,
 }
 
 impl State {
@@ -194,6 +207,11 @@ pub struct ConversationService<S> {
     pub(super) state: Option<State>,
     pub(super) typing: Typing,
     pub(super) outbox: Outbox,
+    pub(super) archive: Archive,
+    /// What of the archive is in memory.
+    pub(super) bodies: Bodies,
+    /// Members whose deliveries cannot be read until what they need has been brought.
+    pub(super) resting: BTreeSet<UserId>,
     /// How much each device may say here.
     pub(super) rates: DeviceRates,
     /// Multiplies the rate limits; 0 turns them off.
@@ -203,7 +221,7 @@ pub struct ConversationService<S> {
 impl<S: Sql> ConversationService<S> {
     /// The conversation in `scope` of `sql`, where no alarm is set unless
     /// [`Self::alarm_is`] says so.
-    pub const fn new(sql: S, scope: i64) -> Self {
+    pub fn new(sql: S, scope: i64) -> Self {
         Self {
             sql,
             scope,
@@ -211,6 +229,9 @@ impl<S: Sql> ConversationService<S> {
             state: None,
             typing: Typing::new(),
             outbox: Outbox::new(),
+            archive: Archive::default(),
+            bodies: Bodies::default(),
+            resting: BTreeSet::new(),
             rates: DeviceRates::new(),
             rate_limit_scale: 1.0,
         }
@@ -235,7 +256,7 @@ impl<S: Sql> ConversationService<S> {
     }
 
     pub(super) const fn store(&self) -> Store<'_, S> {
-        Store::new(&self.sql, self.scope)
+        Store::new(&self.sql, self.scope, &self.bodies)
     }
 
     /// Reads the conversation into memory, where it is not there already.
@@ -266,7 +287,20 @@ impl<S: Sql> ConversationService<S> {
             members.keys().map(|id| (*id, delivered)).collect();
         let lagging = store.lanes()?;
         let former: BTreeMap<_, _> = store.former_members()?.into_iter().collect();
-        if self.alarm_at.is_some() {
+        let (archived, wiped) = store.archived()?;
+        // An alarm that waits for the archive alone says nothing of deliveries.
+        let has_ended = store.has_ended()?;
+        let extent = Extent {
+            head,
+            archived,
+            wiped,
+            has_ended,
+        };
+        let waits_for_archive = self.alarm_at.is_some()
+            && self.alarm_at != timer_at
+            && self.alarm_at == self.archive.alarm_at(&store, extent)?;
+        let may_be_left = self.alarm_at.is_some() && !waits_for_archive;
+        if may_be_left {
             taken.extend(
                 lagging
                     .iter()
@@ -280,7 +314,7 @@ impl<S: Sql> ConversationService<S> {
         for (user_id, former) in &former {
             let lags = lagging.iter().find(|(id, _)| id == user_id);
             let taken = match lags {
-                _ if self.alarm_at.is_none() => Some(former.end),
+                _ if !may_be_left => Some(former.end),
                 Some((_, taken)) => *taken,
                 None => delivered,
             };
@@ -299,7 +333,10 @@ impl<S: Sql> ConversationService<S> {
             timer_at,
             former,
             blockers: store.blockers()?.into_iter().collect(),
-            has_ended: store.has_ended()?,
+            has_ended,
+            archived,
+            wiped,
+            waits_for_archive,
         }))
     }
 
@@ -329,7 +366,8 @@ impl<S: Sql> ConversationService<S> {
     /// Does what is asked. The text is the reply's JSON.
     ///
     /// # Errors
-    /// The problem to tell the client, or storage's failure; nothing has changed then.
+    /// The problem to tell the client, storage's failure, or what is needed before the same can be
+    /// asked again; nothing has changed then.
     pub fn handle(
         &mut self,
         request: ConversationRequest,
@@ -337,6 +375,21 @@ impl<S: Sql> ConversationService<S> {
         entropy: &dyn Entropy,
     ) -> Result<(String, Effects), ServiceError> {
         self.settle(now)?;
+        let rates = request.device_id().map(|id| (id, *self.rates.of(id, now)));
+        let outcome = self.answer(request, now, entropy);
+        if let (Err(ServiceError::Needs(_)), Some((device_id, before))) = (&outcome, rates) {
+            // It counts when it is asked again.
+            *self.rates.of(device_id, now) = before;
+        }
+        outcome
+    }
+
+    fn answer(
+        &mut self,
+        request: ConversationRequest,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<(String, Effects), ServiceError> {
         let quiet = Effects::default();
         match request {
             ConversationRequest::Create(call) => {
@@ -413,7 +466,7 @@ impl<S: Sql> ConversationService<S> {
             }
             ConversationRequest::ListEvents(call) => Ok((json(&self.list_events(call)?)?, quiet)),
             ConversationRequest::SendMany(call) => {
-                let (reply, effects) = self.send_many(call, now, entropy);
+                let (reply, effects) = self.send_many(call, now, entropy)?;
                 Ok((json(&reply)?, effects))
             }
             ConversationRequest::MarkPosition(call) => {
@@ -431,14 +484,18 @@ impl<S: Sql> ConversationService<S> {
         }
     }
 
-    /// Sets the alarm where none is set to look after deliveries: one that waits for a timer may
-    /// be far away. To be called before a timer is added to the state.
+    /// Sets the alarm where none is set to look after deliveries: one that waits for a timer or for
+    /// the archive may be far away. To be called before a timer is added to the state.
     pub(super) fn arm(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let by = now + RECOVERY_DELAY;
+        let by = delivery_alarm(now + RECOVERY_DELAY);
         let timer_at = self.state.as_ref().and_then(|state| state.timer_at);
+        let waits_for_archive = self
+            .state
+            .as_mut()
+            .is_some_and(|state| std::mem::take(&mut state.waits_for_archive));
         if self
             .alarm_at
-            .is_some_and(|at| at <= by || Some(at) != timer_at)
+            .is_some_and(|at| at <= by || Some(at) != timer_at && !waits_for_archive)
         {
             return None;
         }
@@ -446,21 +503,29 @@ impl<S: Sql> ConversationService<S> {
         self.alarm_at
     }
 
+    fn no_longer_for_archive(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.waits_for_archive = false;
+        }
+    }
+
     /// Sets the alarm where it would go off after `due_at`.
     pub(super) fn arm_timer(&mut self, due_at: Timestamp) -> Option<Timestamp> {
         if self.alarm_at.is_some_and(|at| at <= due_at) {
             return None;
         }
+        self.no_longer_for_archive();
         self.alarm_at = Some(due_at);
         self.alarm_at
     }
 
     /// Sets the alarm where none is set that goes off soon: before an idle object is evicted.
     pub(super) fn arm_soon(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let by = now + RECOVERY_DELAY;
+        let by = delivery_alarm(now + RECOVERY_DELAY);
         if self.alarm_at.is_some_and(|at| at <= by) {
             return None;
         }
+        self.no_longer_for_archive();
         self.alarm_at = Some(by);
         self.alarm_at
     }

@@ -69,7 +69,8 @@ pub struct Opened {
 /// Opens a socket.
 ///
 /// # Errors
-/// `not_found` for those who are not members: the upgrade is then refused.
+/// `not_found` for those who are not members: the upgrade is then refused. What is needed before
+/// the same can be asked again.
 pub fn open<S: Sql>(
     service: &mut ConversationService<S>,
     open: &OpenSocket,
@@ -115,7 +116,8 @@ fn replay<S: Sql>(
     Ok(frames)
 }
 
-/// Answers a text frame.
+/// Answers a text frame. Where the effects say that something is needed, nothing was done yet: the
+/// frame is to be given again when that has been brought, before any later one of its socket.
 pub fn on_text<S: Sql>(
     service: &mut ConversationService<S>,
     session: &SocketSession,
@@ -136,16 +138,31 @@ pub fn on_text<S: Sql>(
     let client_msg_id = frame.client_msg_id();
     let scale = service.rate_limit_scale;
     let rates = service.rates.of(session.device_id, now);
+    let before = *rates;
     if let Err(too_soon) = rates.admit(&frame, scale, now) {
         let close = too_soon.is_last.then_some(CloseCode::RateLimited);
         let refusal = refused(too_soon.problem.into(), client_msg_id);
         return Outcome { close, ..refusal };
     }
-    service
+    let outcome = service
         .settle(now)
         .map_err(ServiceError::from)
         .and_then(|()| answer(service, session, frame, now, entropy))
-        .unwrap_or_else(|error| refused(error, client_msg_id))
+        .unwrap_or_else(|error| refused(error, client_msg_id));
+    if outcome.effects.needs.is_some() {
+        // It counts when it is asked again.
+        *service.rates.of(session.device_id, now) = before;
+    }
+    outcome
+}
+
+/// What a client is told whose frame needs something that cannot be brought.
+#[must_use]
+pub fn unmet(text: &str, problem: Problem) -> Outcome {
+    let client_msg_id = ClientFrame::parse(text)
+        .ok()
+        .and_then(|frame| frame.client_msg_id());
+    refused(problem.into(), client_msg_id)
 }
 
 /// Answers a binary frame: the protocol has none.
@@ -355,6 +372,15 @@ fn refused(error: ServiceError, client_msg_id: Option<ClientMessageId>) -> Outco
     let failure = match &error {
         ServiceError::Storage(failure) => Some(failure.clone()),
         ServiceError::Refused(_) => None,
+        ServiceError::Needs(need) => {
+            return Outcome {
+                effects: Effects {
+                    needs: Some(need.clone()),
+                    ..Effects::default()
+                },
+                ..Outcome::default()
+            };
+        }
     };
     let effects = Effects {
         failure,

@@ -1,5 +1,6 @@
 //! The statements of a conversation. Nothing here decides anything.
 
+use super::archive::Bodies;
 use super::group_rows;
 use super::policy::Member;
 use super::positions::{Place, Reached};
@@ -96,12 +97,14 @@ impl From<&Member> for Viewer {
 pub struct Store<'a, S> {
     pub(super) sql: &'a S,
     pub(super) scope: i64,
+    /// What of the archive is in memory.
+    pub(super) bodies: &'a Bodies,
 }
 
 impl<'a, S: Sql> Store<'a, S> {
-    /// The rows of `scope` in `sql`.
-    pub const fn new(sql: &'a S, scope: i64) -> Self {
-        Self { sql, scope }
+    /// The rows of `scope` in `sql`, and what is in memory of those that are archived.
+    pub(super) const fn new(sql: &'a S, scope: i64, bodies: &'a Bodies) -> Self {
+        Self { sql, scope, bodies }
     }
 
     /// Whether the tables are there. Asking writes nothing.
@@ -319,7 +322,7 @@ impl<'a, S: Sql> Store<'a, S> {
                 params![viewer.user_id.as_ref(), self.scope, position, asked],
             )
         };
-        let parse = |row: &Row| read_event(conversation_id, viewer.visible_from, row);
+        let parse = |row: &Row| read_event(self, conversation_id, viewer.visible_from, row);
         self.gather(after, limit, bytes, read, parse)
     }
 

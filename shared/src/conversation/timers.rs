@@ -6,6 +6,8 @@
 //!   them and the deliveries).
 //! - Content goes on time, whenever the alarm comes: every request first lets go of what is due.
 
+use std::time::Duration;
+
 use super::service::ConversationService;
 use super::service::Effects;
 use super::store::Store;
@@ -16,6 +18,9 @@ use crate::protocol::seq::Seq;
 use crate::sql::{Row, Sql, SqlError, Value, transact};
 use crate::time::Timestamp;
 
+/// How long what has expired in the archive, where it is shown to nobody any more, waits to be
+/// taken out of its segment, so that a segment is not written for each message.
+const GATHERED: Duration = Duration::from_secs(6 * 60 * 60);
 /// Timers that are worked off at once.
 const BATCH: u32 = 100;
 
@@ -124,20 +129,24 @@ impl<S: Sql> Store<'_, S> {
         rows.rows.iter().map(read).collect()
     }
 
-    /// Lets go of what a message said, where that is due.
-    fn let_go(&self, (at, due): &Timer) -> Result<(), SqlError> {
+    /// Lets go of what a message said, where that is due; events up to `archived` are in the
+    /// archive. Gives the events whose rows were emptied.
+    fn let_go(&self, (at, due): &Timer, archived: Seq) -> Result<Vec<Seq>, SqlError> {
         let (seq, expires) = match due {
             Due::Purge(seq) => (*seq, false),
             Due::Expire(seq) => (*seq, true),
-            Due::Send(_) => return Ok(()),
+            Due::Send(_) => return Ok(Vec::new()),
         };
+        let mut emptied = Vec::new();
         if let Some(target) = self.target(seq)? {
             if expires && target.deleted_seq.is_none() {
                 self.save_expiry(seq)?;
             }
-            self.purge(&target)?;
+            let wait = if expires { GATHERED } else { Duration::ZERO };
+            emptied = self.purge(&target, archived, *at + wait)?;
         }
-        self.drop_timer(*at, due)
+        self.drop_timer(*at, due)?;
+        Ok(emptied)
     }
 }
 
@@ -153,12 +162,20 @@ impl<S: Sql> ConversationService<S> {
         {
             return Ok(());
         }
+        let archived = self
+            .state
+            .as_ref()
+            .map_or(Seq::ZERO, |state| state.archived);
         loop {
             let store = self.store();
             let timers = store.due(now, EXPIRE)?;
-            transact(&self.sql, || {
-                timers.iter().try_for_each(|timer| store.let_go(timer))
+            let emptied = transact(&self.sql, || {
+                timers.iter().try_fold(Vec::new(), |mut all, timer| {
+                    all.extend(store.let_go(timer, archived)?);
+                    Ok::<_, SqlError>(all)
+                })
             })?;
+            self.archive.purged(&emptied);
             if timers.len() < BATCH as usize {
                 break;
             }
@@ -171,7 +188,8 @@ impl<S: Sql> ConversationService<S> {
     }
 
     /// The alarm has gone off: does what is due. [`Self::on_alarm`] is to follow in the same
-    /// event, and sets the alarm again.
+    /// event, and sets the alarm again. Where the effects say that something is needed, what has
+    /// been done until then is to be carried out all the same, and this to be asked again.
     ///
     /// # Errors
     /// When storage fails: the runtime then lets the alarm go off again.
@@ -192,6 +210,9 @@ impl<S: Sql> ConversationService<S> {
         for (at, due) in self.store().due(now, SEND)? {
             if let Due::Send(scheduled_id) = due {
                 effects.absorb(self.send_scheduled(scheduled_id, at, now, entropy)?);
+                if effects.needs.is_some() {
+                    break;
+                }
             }
         }
         let (_, timer_at) = self.store().timing()?;

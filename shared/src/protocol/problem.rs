@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::need::Need;
 use crate::sql::SqlError;
 
 /// The stable word for a kind of error, and its HTTP status.
@@ -223,8 +224,8 @@ impl Problem {
     }
 }
 
-/// A service's error: one that the client is told, or a failure of storage, which is logged and
-/// told as `internal`.
+/// A service's error: one that the client is told, a failure of storage, which is logged and
+/// told as `internal`, or something that it cannot go on without.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
     /// Told to the client as it is.
@@ -232,7 +233,20 @@ pub enum ServiceError {
     Refused(#[from] Problem),
     /// Logged, and told as `internal`.
     #[error(transparent)]
-    Storage(#[from] SqlError),
+    Storage(SqlError),
+    /// Brought by whoever asked, who then asks again. Nothing was changed. Where it cannot be
+    /// brought, the client is told `unavailable`.
+    #[error("something is needed that is kept elsewhere")]
+    Needs(Need),
+}
+
+impl From<SqlError> for ServiceError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Needs(need) => Self::Needs(*need),
+            failure => Self::Storage(failure),
+        }
+    }
 }
 
 impl ServiceError {
@@ -242,6 +256,9 @@ impl ServiceError {
         match self {
             Self::Refused(problem) => problem,
             Self::Storage(_) => Problem::internal(),
+            Self::Needs(_) => Problem::unavailable(
+                "Something that this needs is kept elsewhere, and cannot be had now.",
+            ),
         }
     }
 }

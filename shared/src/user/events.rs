@@ -52,7 +52,9 @@ impl<S: Sql> UserService<S> {
                 }
                 Err(ServiceError::Storage(failure)) => effects.push(Effect::Failed(failure)),
                 // There is no such user: there is nothing to tell.
-                Err(ServiceError::Refused(_)) => self.looked_after = true,
+                Err(ServiceError::Refused(_) | ServiceError::Needs(_)) => {
+                    self.looked_after = true;
+                }
             }
         }
         let needed = [

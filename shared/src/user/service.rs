@@ -174,7 +174,7 @@ impl<S: Sql> UserService<S> {
         let effects = match self.privacy_changed(before.privacy.last_seen, now) {
             Ok(effects) => effects,
             Err(ServiceError::Storage(failure)) => vec![Effect::Failed(failure)],
-            Err(ServiceError::Refused(_)) => Vec::new(),
+            Err(ServiceError::Refused(_) | ServiceError::Needs(_)) => Vec::new(),
         };
         Ok((after, effects))
     }

@@ -10,12 +10,13 @@ use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::sql::Sql;
 
 impl Scene {
-    fn poll(&self) -> Result<Poll, Problem> {
+    fn poll<S: Sql>(&self, store: &Store<'_, S>) -> Result<Poll, ServiceError> {
         self.require_content()?;
-        if self.target.body.content_type == ContentType::Poll {
-            Poll::read(&self.target.body.content)
+        let said = store.said(self.target.seq)?;
+        if said.content_type == ContentType::Poll {
+            Ok(Poll::read(&said.content)?)
         } else {
-            Err(Problem::invalid_field("message_id", "is not a poll"))
+            Err(Problem::invalid_field("message_id", "is not a poll").into())
         }
     }
 
@@ -24,7 +25,7 @@ impl Scene {
         store: &Store<'_, S>,
         options: &[u8],
     ) -> Result<Verdict<'a, S>, ServiceError> {
-        let poll = self.poll()?;
+        let poll = self.poll(store)?;
         poll.check_vote(options)?;
         let target = &self.target;
         let actor = self.actor();
@@ -51,8 +52,11 @@ impl Scene {
         ))
     }
 
-    pub(super) fn close_poll<S: Sql>(&self) -> Result<Verdict<'_, S>, ServiceError> {
-        self.poll()?;
+    pub(super) fn close_poll<'a, S: Sql>(
+        &'a self,
+        store: &Store<'_, S>,
+    ) -> Result<Verdict<'a, S>, ServiceError> {
+        self.poll(store)?;
         let target = &self.target;
         if !self.is_author() {
             return Err(forbidden("Only its author may close a poll.").into());

@@ -37,7 +37,10 @@ fn a_refusal_stops_none_of_the_others_and_one_alarm_does_for_all() {
     let first = world.text("first");
     let messages = vec![first.clone(), world.text(" "), world.text("second"), first];
     let call = call(&world, 0, messages);
-    let (answers, effects) = world.service.send_many(call, world.now, &world.entropy);
+    let (answers, effects) = world
+        .service
+        .send_many(call, world.now, &world.entropy)
+        .unwrap();
     assert_eq!(
         outcomes(&answers),
         [Ok(1), Err(Code::InvalidRequest), Ok(2), Ok(1)]
@@ -50,7 +53,10 @@ fn a_refusal_stops_none_of_the_others_and_one_alarm_does_for_all() {
 fn those_outside_are_told_so_for_each() {
     let mut world = World::direct();
     let call = call(&world, 3, vec![world.text("hello"), world.text("hello")]);
-    let (answers, effects) = world.service.send_many(call, world.now, &world.entropy);
+    let (answers, effects) = world
+        .service
+        .send_many(call, world.now, &world.entropy)
+        .unwrap();
     assert_eq!(
         outcomes(&answers),
         [Err(Code::NotFound), Err(Code::NotFound)]
@@ -75,13 +81,15 @@ fn where_storage_fails_it_ends_and_what_was_stored_stays_acknowledged() {
     let messages = (0..4).map(|_| world.text("hello")).collect();
     let call = call(&world, 0, messages);
     sql.fail_after(1);
-    let (answers, effects) = service.send_many(call.clone(), world.now, &world.entropy);
+    let (answers, effects) = service
+        .send_many(call.clone(), world.now, &world.entropy)
+        .unwrap();
     let internal = Err(Code::Internal);
     assert_eq!(outcomes(&answers), [Ok(1), internal, internal, internal]);
     assert_eq!(effects.broadcast.len(), 1);
     assert!(effects.failure.is_some());
     world.now = world.now + Duration::from_secs(1);
-    let (answers, _) = service.send_many(call, world.now, &world.entropy);
+    let (answers, _) = service.send_many(call, world.now, &world.entropy).unwrap();
     assert_eq!(
         outcomes(&answers),
         [Ok(1), Ok(2), Ok(3), Ok(4)],

@@ -1,6 +1,7 @@
 //! The conversation's rules, natively over rusqlite.
 
 mod acts;
+mod archive;
 mod delivery;
 mod groups;
 mod hidden;
