@@ -168,7 +168,7 @@ async fn price(bench: &Bench, server: &Server, api: &Api, report: &mut Report) -
         from.send(Message::text(text)).await?;
         let came = load::until(&mut to, &wire::beginning(name)).await?;
         times.push((came - begun).as_secs_f64());
-        // The first event of a chat is its beginning, the second the message above.
+        // The first event of the chat is the message above.
         let ack = format!(
             r#"{{"type":"ack","conversation_id":"{}","up_to_seq":{}}}"#,
             room.conversation,

@@ -32,7 +32,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Outcome<()> {
         let crowd = Crowd::connect(&room.conversation, &room.doors).await?;
         crowd.burst(1).await?;
         drop(crowd);
-        api.until_listed(&room.people, &room.conversation, 2)
+        api.until_listed(&room.people, &room.conversation, 1)
             .await?;
     }
     server.stop();
