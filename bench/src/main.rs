@@ -27,8 +27,8 @@ use failure::{Outcome, failed};
 use report::Report;
 
 /// The scenarios, in the order of the budgets.
-const SCENARIOS: [&str; 8] = [
-    "side", "counted", "long", "crowd", "wake", "presence", "start", "idle",
+const SCENARIOS: [&str; 7] = [
+    "side", "counted", "long", "crowd", "wake", "presence", "start",
 ];
 
 /// How this run is made.
@@ -91,8 +91,7 @@ impl Bench {
             "crowd" => of::crowd::measure(self, report).await,
             "wake" => of::wake::measure(self, report).await,
             "presence" => of::presence::measure(self, report).await,
-            "start" => of::start::measure(self, report).await,
-            _ => of::idle::measure(self, report).await,
+            _ => of::start::measure(self, report).await,
         }
     }
 

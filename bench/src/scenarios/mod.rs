@@ -2,7 +2,6 @@
 
 pub mod counted;
 pub mod crowd;
-pub mod idle;
 pub mod long;
 pub mod presence;
 pub mod side_by_side;
