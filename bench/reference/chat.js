@@ -11,6 +11,8 @@ import { DurableObject } from "cloudflare:workers";
 export class Room extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
+    const pings = new WebSocketRequestResponsePair('{"type":"ping"}', '{"type":"pong"}');
+    ctx.setWebSocketAutoResponse(pings);
     this.sql = ctx.storage.sql;
     this.sql.exec(`CREATE TABLE IF NOT EXISTS message (
       seq INTEGER PRIMARY KEY,

@@ -13,6 +13,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -25,6 +26,9 @@ use crate::wire::{self, Name, Said};
 
 /// How long what was sent may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a client says that it is there; the server closes one that is sent much and never
+/// does.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Sockets that are opened at once.
 const PARALLEL: usize = 32;
 
@@ -340,6 +344,8 @@ async fn attend(
     conversation: &str,
 ) -> Outcome<()> {
     let mut saturated_until = None;
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut to_send = 0;
         tokio::select! {
@@ -359,6 +365,7 @@ async fn attend(
                     return Ok(());
                 }
             }
+            _ = heartbeat.tick() => stream.send(Message::text(wire::PING)).await?,
             message = stream.next() => match message {
                 Some(Ok(Message::Text(text))) => {
                     let acks = record.borrow_mut().take(socket, &text);

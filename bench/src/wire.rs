@@ -4,6 +4,9 @@
 //! holds because `type` is a frame's first field on both sides, and because no quotation mark
 //! stands unescaped in a content.
 
+/// A client's sign of life, which the runtime answers by itself.
+pub const PING: &str = r#"{"type":"ping"}"#;
+
 /// Characters of a message's content.
 const CONTENT_CHARS: usize = 100;
 

@@ -28,7 +28,7 @@ use crate::stub::CallFailure;
 /// Deliveries in flight at once.
 const WAVE: usize = 64;
 /// Waits up to this long are slept through; longer ones are left to the alarm.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
 /// Deliveries under way, and what they have in common.
 #[derive(Default)]

@@ -25,8 +25,8 @@ use crate::time::Timestamp;
 pub const PACE: Duration = Duration::from_millis(25);
 /// The longest rest of a lane to a member who is not known to listen. While events keep coming,
 /// each delivery to such a member rests twice as long as the one before, so that a stream of
-/// messages costs those who are away about one delivery a second.
-pub const LONGEST_PACE: Duration = Duration::from_secs(1);
+/// messages costs those who are away about one delivery in two seconds.
+pub const LONGEST_PACE: Duration = Duration::from_secs(2);
 /// By this much, for each member, a lane rests at least: an object makes about a thousand
 /// deliveries a second, and a large group that is written to without a pause leaves time for the
 /// messages themselves.
@@ -79,13 +79,17 @@ impl Lane {
         self.heard_at.is_some_and(|at| now.since(at) < LISTENS)
     }
 
-    /// How long it rests after a delivery, where it rests at least `least`.
-    fn pace(&self, least: Duration, now: Timestamp) -> Duration {
-        if self.listens(now) {
+    /// How long it rests after a delivery to `user_id`, where it rests at least `least`.
+    fn pace(&self, user_id: UserId, least: Duration, now: Timestamp) -> Duration {
+        if self.listens(now) || self.streak == 0 {
             return least;
         }
         let longest = LONGEST_PACE.max(least);
-        least.saturating_mul(1 << self.streak.min(10)).min(longest)
+        let pace = least.saturating_mul(1 << self.streak.min(10)).min(longest);
+        // Up to a quarter less, by the member: lanes that were served together come apart, and do
+        // not keep the object from all else at one and the same moment.
+        let [.., spread] = user_id.as_bytes();
+        pace - pace * u32::from(*spread) / 1024
     }
 }
 
@@ -281,7 +285,7 @@ impl Lanes {
             lane.taken = Some(taken.min(head));
             // A user object that takes nothing of what it is given is not asked in a rush.
             let pause = if moved {
-                lane.pace(least, now)
+                lane.pace(user_id, least, now)
             } else {
                 FIRST_RETRY
             };

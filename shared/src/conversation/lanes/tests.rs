@@ -80,7 +80,10 @@ fn a_stream_of_events_reaches_one_who_is_away_ever_more_seldom_until_it_pauses()
             lanes.taken(id, Seq::new(seq), now);
         }
     }
-    assert_eq!(deliveries, [10, 40, 90, 190, 390, 790, 1590, 2590, 3590]);
+    assert!((8..=11).contains(&deliveries.len()), "{deliveries:?}");
+    assert_eq!(deliveries[..2], [10, 40]);
+    let rests = deliveries.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(rests.is_sorted(), "{deliveries:?}");
     drain(&mut lanes, now + LONGEST_PACE);
     lanes.taken(id, Seq::new(400), now + LONGEST_PACE);
     let later = now + LONGEST_PACE * 3;
@@ -89,6 +92,25 @@ fn a_stream_of_events_reaches_one_who_is_away_ever_more_seldom_until_it_pauses()
     lanes.taken(id, Seq::new(401), later);
     lanes.advance(Seq::new(402), later);
     assert_eq!(lanes.next_wait(), Some(later + PACE));
+}
+
+#[test]
+fn lanes_that_were_served_together_come_apart() {
+    let members = users(100);
+    let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, Some(Seq::ZERO))));
+    let mut most = 0;
+    for seq in 1..=500 {
+        let now = T0 + Duration::from_millis(seq * 20);
+        lanes.advance(Seq::new(seq), now);
+        let due = drain(&mut lanes, now);
+        if seq > 250 {
+            most = most.max(due.len());
+        }
+        for due in due {
+            lanes.taken(due.user_id, Seq::new(seq), now);
+        }
+    }
+    assert!(most <= 20, "{most} at once");
 }
 
 #[test]
