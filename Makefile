@@ -20,7 +20,7 @@ TEST_COMPONENTS := tests/sql-spin
 # Tests of the whole system on workerd. The contract is run for each edition.
 SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
 
-.PHONY: help dev spin build build-worker build-spin test prove faults fuzz audit lint fmt clean setup
+.PHONY: help dev spin build build-worker build-spin test bench prove faults fuzz audit lint fmt clean setup
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -84,6 +84,10 @@ prove: SEEDS ?= 1000
 prove: setup-rust ## Run SEEDS seeds of the simulation from SEED on; TRACE=1 shows what happens
 	@cargo build --quiet --profile simulation -p parlance-simulation
 	@$(or $(CARGO_TARGET_DIR),target)/simulation/parlance-simulation --seeds $(SEEDS) --seed $(SEED) $(if $(TRACE),--trace)
+
+bench: build-worker ## Measure against the budgets (QUICK=1: a few minutes)
+	@cargo build --profile load -p parlance-bench
+	@cargo run --profile load -q -p parlance-bench -- $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
 	cargo fmt --all --check

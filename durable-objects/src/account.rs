@@ -19,6 +19,7 @@ use parlance_shared::time::Clock;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use crate::host::{self, SystemClock, SystemEntropy};
+use crate::metrics;
 use crate::sql::DurableSql;
 
 const OBJECT: &str = "account";
@@ -31,8 +32,9 @@ pub struct Account {
 
 impl DurableObject for Account {
     fn new(state: State, env: Env) -> Self {
+        metrics::of(OBJECT).started.count();
         let limits = AccountLimits::scaled(host::rate_limit_scale(&env));
-        let service = AccountService::new(DurableSql::new(&state), OBJECT_SCOPE, limits);
+        let service = AccountService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE, limits);
         Self {
             service: RefCell::new(service),
         }

@@ -23,16 +23,19 @@
 
 mod archiving;
 mod attached;
+mod incoming;
 mod media;
 mod needs;
 mod outgoing;
+mod said;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use parlance_shared::conversation::call::{ConversationRequest, OpenSocket, SOCKET_HEADER};
 use parlance_shared::conversation::service::{ConversationService, Effects};
-use parlance_shared::conversation::socket::{self, Outcome};
+use parlance_shared::conversation::socket;
+use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::{OBJECT_SCOPE, SqlError};
 use parlance_shared::time::{Clock, Timestamp};
@@ -43,10 +46,12 @@ use worker::{
 
 use self::archiving::Archiving;
 use self::attached::AttachedSockets;
-use self::needs::{Needs, WaitingFrames};
+use self::incoming::Incoming;
+use self::needs::Needs;
 use self::outgoing::Deliveries;
 use crate::archive::{self, ArchiveStore};
 use crate::host::{self, SystemClock, SystemEntropy};
+use crate::metrics::{self, ClassCounts};
 use crate::sockets::{self, Socket};
 use crate::sql::DurableSql;
 use crate::{alarm, host::HostError};
@@ -63,10 +68,11 @@ pub struct Conversation {
 struct Core {
     state: State,
     env: Env,
+    counts: Rc<ClassCounts>,
     service: RefCell<ConversationService<DurableSql>>,
     attached: AttachedSockets,
+    incoming: RefCell<Incoming>,
     deliveries: RefCell<Deliveries>,
-    waiting: WaitingFrames,
     archive_store: Option<ArchiveStore>,
     archiving: Archiving,
     /// Whether media's objects are being told what to let go of.
@@ -79,19 +85,22 @@ impl DurableObject for Conversation {
             host::log_failure(OBJECT, "no_auto_response", &error.to_string());
         }
         let attached = AttachedSockets::of(&state);
-        let mut service = ConversationService::new(DurableSql::new(&state), OBJECT_SCOPE)
+        let mut service = ConversationService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE)
             .with_rate_limits(host::rate_limit_scale(&env));
         let archive_store = ArchiveStore::of(&env);
         if archive_store.is_some() {
             service = service.with_archive(archive::hot_window(&env));
         }
+        let counts = metrics::of(OBJECT);
+        counts.started.count();
         let core = Rc::new(Core {
             state,
             env,
+            counts,
             service: RefCell::new(service),
             attached,
+            incoming: RefCell::default(),
             deliveries: RefCell::default(),
-            waiting: WaitingFrames::default(),
             archive_store,
             archiving: Archiving::default(),
             is_releasing: Cell::default(),
@@ -125,7 +134,7 @@ impl DurableObject for Conversation {
                 .handle(request, SystemClock.now(), &SystemEntropy);
             match outcome {
                 Ok((reply, effects)) => {
-                    self.core.set_alarm(&effects).await?;
+                    self.core.set_alarm(effects.alarm).await?;
                     self.core.carry_out(effects);
                     break Ok(reply);
                 }
@@ -141,10 +150,11 @@ impl DurableObject for Conversation {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
+        self.core.counts.alarms.count();
         let mut needs = Needs::new();
         loop {
             let mut effects = self.core.ring(SystemClock.now())?;
-            self.core.set_alarm(&effects).await?;
+            self.core.set_alarm(effects.alarm).await?;
             let need = effects.needs.take();
             self.core.carry_out(effects);
             match need {
@@ -162,15 +172,13 @@ impl DurableObject for Conversation {
         ws: WebSocket,
         message: WebSocketIncomingMessage,
     ) -> worker::Result<()> {
-        let socket = Socket::from(ws);
-        let Some(session) = attached::session(&socket) else {
-            // Ended from this side already: what was still on its way is not heard.
+        self.core.counts.socket_messages_in.count();
+        // Ended from this side already: what was still on its way is not heard.
+        let Some(from) = self.core.attached.find(&Socket::from(ws)) else {
             return Ok(());
         };
-        self.core
-            .attached
-            .heard(session.device_id, SystemClock.now());
-        self.core.hear(&socket, message).await
+        from.heard(SystemClock.now());
+        self.core.hear(from, message).await
     }
 
     async fn websocket_close(
@@ -181,8 +189,10 @@ impl DurableObject for Conversation {
         _was_clean: bool,
     ) -> worker::Result<()> {
         let socket = Socket::from(ws);
-        self.core.attached.remove(&socket);
-        self.core.waiting.forget(&socket);
+        if let Some(attached) = self.core.attached.find(&socket) {
+            self.core.attached.remove(&attached);
+            attached.forget_waiting();
+        }
         // Answers the close frame; a socket that is gone without one has nothing to answer.
         let code = u16::try_from(code).unwrap_or(1000);
         let echo = if matches!(code, 1000 | 3000..=4999) {
@@ -202,7 +212,9 @@ impl DurableObject for Conversation {
     }
 
     async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
-        self.core.attached.remove(&Socket::from(ws));
+        if let Some(attached) = self.core.attached.find(&Socket::from(ws)) {
+            self.core.attached.remove(&attached);
+        }
         Ok(())
     }
 }
@@ -239,7 +251,7 @@ impl Core {
                 Err(error) => return Ok(host::answer(OBJECT, Err(error))),
             }
         };
-        let kept = serde_json::to_string(&opened.session)?;
+        let (place, kept) = self.attached.keep(&opened.session)?;
         let tags = [
             format!("u:{}", open.user_id),
             format!("d:{}", open.device_id),
@@ -253,9 +265,12 @@ impl Core {
                 return Ok(host::answer(OBJECT, Err(ServiceError::Refused(busy))));
             }
         };
-        self.attached.add(accepted.socket.clone(), opened.session);
-        self.attached.tell(&accepted.socket, &[opened.hello]);
-        self.attached.tell(&accepted.socket, &opened.replay);
+        let now = SystemClock.now();
+        let attached = self.attached.add(place, accepted.socket, opened.session);
+        self.attached
+            .tell(&self.state, &attached, &[opened.hello], now);
+        self.attached
+            .tell(&self.state, &attached, &opened.replay, now);
         // The members' deliveries may have been cut off by a crash: any event takes them up.
         self.deliver();
         Ok(accepted.response)
@@ -263,19 +278,13 @@ impl Core {
 
     /// Sets the alarm that was asked for. It is called in the same turn as the write that it
     /// belongs to, so both are committed together; an ack waits for both.
-    async fn set_alarm(&self, effects: &Effects) -> Result<(), HostError> {
-        match effects.alarm {
-            Some(at) => alarm::set(&self.state, at).await,
+    async fn set_alarm(&self, at: Option<Timestamp>) -> Result<(), HostError> {
+        match at {
+            Some(at) => {
+                self.counts.alarms_set.count();
+                alarm::set(&self.state, at).await
+            }
             None => Ok(()),
-        }
-    }
-
-    /// Answers a frame, then does what came of it.
-    fn finish(self: &Rc<Self>, socket: &Socket, outcome: Outcome) {
-        self.attached.tell(socket, &outcome.replies);
-        self.carry_out(outcome.effects);
-        if let Some(code) = outcome.close {
-            self.attached.dismiss(socket, code);
         }
     }
 
@@ -283,17 +292,16 @@ impl Core {
         if let Some(failure) = &effects.failure {
             host::log_failure(OBJECT, "storage_failed", &failure.to_string());
         }
+        let now = SystemClock.now();
         if !effects.broadcast.is_empty() {
-            self.attached.broadcast(
-                &self.state,
-                &effects.broadcast,
-                &effects.unseen,
-                SystemClock.now(),
-            );
+            let messages = effects.broadcast.iter().filter_map(Event::as_message);
+            self.counts.messages_stored.add(messages.count() as u64);
+            self.attached
+                .broadcast(&self.state, &effects.broadcast, &effects.unseen, now);
         }
         // After what is broadcast: one who is removed is shown that as the last.
         for eviction in &effects.evicted {
-            self.attached.evict(eviction);
+            self.attached.evict(&self.state, eviction, now);
         }
         self.signal(effects.signals);
         if effects.deliver {

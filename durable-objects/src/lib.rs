@@ -24,6 +24,7 @@ pub mod fault;
 pub mod host;
 pub mod limiter;
 pub mod media;
+pub mod metrics;
 pub mod moderation;
 pub mod outbound;
 pub mod sockets;

@@ -19,6 +19,7 @@ use worker::{DurableObject, Env, Error, Request, Response, State, durable_object
 
 use crate::alarm;
 use crate::host::{self, SystemClock};
+use crate::metrics;
 use crate::sql::DurableSql;
 
 const OBJECT: &str = "limiter";
@@ -35,7 +36,10 @@ impl Limiter {
     async fn keep_up(&self, upkeep: Upkeep) -> worker::Result<()> {
         match upkeep {
             Upkeep::None => {}
-            Upkeep::Wake(at) => alarm::set(&self.state, at).await?,
+            Upkeep::Wake(at) => {
+                metrics::of(OBJECT).alarms_set.count();
+                alarm::set(&self.state, at).await?;
+            }
             Upkeep::Forget => {
                 // No event comes in while storage is waited for.
                 self.state.storage().delete_all().await?;
@@ -48,11 +52,12 @@ impl Limiter {
 }
 
 fn service(state: &State, scale: f64) -> LimiterService<DurableSql> {
-    LimiterService::new(DurableSql::new(state), OBJECT_SCOPE, scale)
+    LimiterService::new(DurableSql::new(state, OBJECT), OBJECT_SCOPE, scale)
 }
 
 impl DurableObject for Limiter {
     fn new(state: State, env: Env) -> Self {
+        metrics::of(OBJECT).started.count();
         let scale = host::rate_limit_scale(&env);
         let service = RefCell::new(service(&state, scale));
         Self {
@@ -83,6 +88,7 @@ impl DurableObject for Limiter {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
+        metrics::of(OBJECT).alarms.count();
         let upkeep = self
             .service
             .try_borrow_mut()

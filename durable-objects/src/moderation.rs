@@ -20,6 +20,7 @@ use parlance_shared::time::Clock;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use crate::host::{self, SystemClock, SystemEntropy};
+use crate::metrics;
 use crate::sql::DurableSql;
 
 const OBJECT: &str = "moderation";
@@ -32,7 +33,8 @@ pub struct Moderation {
 
 impl DurableObject for Moderation {
     fn new(state: State, _env: Env) -> Self {
-        let service = ModerationService::new(DurableSql::new(&state), OBJECT_SCOPE);
+        metrics::of(OBJECT).started.count();
+        let service = ModerationService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE);
         Self {
             service: RefCell::new(service),
         }

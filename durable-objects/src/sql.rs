@@ -14,6 +14,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, JsString, Uint8Array};
 use parlance_shared::sql::{Param, Row, Rows, Sql, SqlError, Value};
@@ -22,6 +23,7 @@ use worker::durable::State;
 
 use crate::bindings::{ObjectStorage, SqlCursor, SqlStorage};
 use crate::host::message_of;
+use crate::metrics::{self, ClassCounts};
 
 /// The largest integer that JavaScript tells from its neighbours (`Number.MAX_SAFE_INTEGER`).
 const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
@@ -39,15 +41,21 @@ pub struct DurableSql {
     storage: ObjectStorage,
     /// The database, or why there is none: each statement then fails with this.
     sql: Result<SqlStorage, SqlError>,
+    counts: Rc<ClassCounts>,
 }
 
 impl DurableSql {
-    /// The database of the object that has this state.
+    /// The database of the object of class `class` that has this state.
     #[must_use]
-    pub fn new(state: &State) -> Self {
+    pub fn new(state: &State, class: &str) -> Self {
         let storage = crate::alarm::raw_storage(state);
         let sql = storage.sql().map_err(engine);
-        Self { storage, sql }
+        let counts = metrics::of(class);
+        Self {
+            storage,
+            sql,
+            counts,
+        }
     }
 }
 
@@ -65,6 +73,8 @@ impl Sql for DurableSql {
         crate::fault::strike("after", asked);
         // A count, so it is whole and not negative.
         let written = cursor.rows_written().map_err(engine)? as u64;
+        self.counts.statements.count();
+        self.counts.rows_written.add(written);
         Ok(Rows { rows, written })
     }
 

@@ -21,6 +21,7 @@ use worker::{Env, Response};
 
 use crate::bindings::ObjectStub;
 use crate::host::message_of;
+use crate::metrics;
 
 /// The host is never looked up: a stub's requests go to its object.
 const URL: &str = "https://object/";
@@ -218,6 +219,7 @@ async fn fetch(
     let namespace = env
         .durable_object(binding)
         .map_err(CallFailure::impossible)?;
+    metrics::of(binding).requests.count();
     // A stub that has failed once may go on failing, so each call takes a fresh one.
     let stub: ObjectStub = namespace
         .get_by_name(name)

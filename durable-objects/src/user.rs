@@ -46,6 +46,7 @@ use worker::{
 };
 
 use crate::host::{self, SystemClock, SystemEntropy};
+use crate::metrics::{self, ClassCounts};
 use crate::sockets::{self, Socket};
 use crate::sql::DurableSql;
 use crate::{alarm, stub};
@@ -62,6 +63,7 @@ pub struct User {
 struct Core {
     state: State,
     env: Env,
+    counts: Rc<ClassCounts>,
     service: RefCell<UserService<DurableSql>>,
     /// The sockets: a copy of what the runtime keeps, made anew whenever the object is
     /// constructed.
@@ -76,16 +78,19 @@ impl DurableObject for User {
             host::log_failure(OBJECT, "no_auto_response", &error.to_string());
         }
         let kept = kept_sockets(&state);
-        let mut service = UserService::new(DurableSql::new(&state), OBJECT_SCOPE)
+        let mut service = UserService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE)
             .with_rate_limits(host::rate_limit_scale(&env));
         service.wake_sessions(kept.iter().map(|(kept, _)| kept.clone()));
         let sockets = kept
             .into_iter()
             .map(|(kept, socket)| (kept.socket, socket))
             .collect();
+        let counts = metrics::of(OBJECT);
+        counts.started.count();
         let core = Rc::new(Core {
             state,
             env,
+            counts,
             service: RefCell::new(service),
             sockets: RefCell::new(sockets),
             waiting: RefCell::new(BTreeMap::new()),
@@ -139,6 +144,7 @@ impl DurableObject for User {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
+        self.core.counts.alarms.count();
         let pings = self.core.pings()?;
         let effects = self
             .core
@@ -154,6 +160,7 @@ impl DurableObject for User {
         ws: WebSocket,
         message: WebSocketIncomingMessage,
     ) -> worker::Result<()> {
+        self.core.counts.socket_messages_in.count();
         let socket = Socket::from(ws);
         let Some(id) = self.core.id_of(&socket) else {
             // Ended from this side already: what was still on its way is not heard.
@@ -335,7 +342,10 @@ impl Core {
                     host::log_failure(OBJECT, "storage_failed", &failure.to_string());
                 }
                 Effect::Wake(at) => self.wake_at(at),
-                Effect::Alarm(at) => alarm::set(&self.state, at).await?,
+                Effect::Alarm(at) => {
+                    self.counts.alarms_set.count();
+                    alarm::set(&self.state, at).await?;
+                }
             }
         }
         Ok(())
@@ -347,10 +357,14 @@ impl Core {
 
     /// Sends frames to sockets: one as it is, several as batches.
     fn send(&self, to: &[SocketId], frames: &[ServerFrame]) {
+        let is_event = |frame: &&ServerFrame| matches!(frame, ServerFrame::Event(_));
+        let events = frames.iter().filter(is_event).count() * to.len();
+        self.counts.events_shown.add(events as u64);
         let texts: Vec<_> = frames.iter().map(ServerFrame::to_text).collect();
         for text in batch::pack(&texts) {
             let text = JsString::from(text);
             for socket in to.iter().filter_map(|id| self.socket(*id)) {
+                self.counts.socket_messages_out.count();
                 // A socket that has closed meanwhile needs none: what it has not acknowledged
                 // comes again.
                 let _ = socket.send(&text);

@@ -95,6 +95,10 @@ pub trait Backend {
 
     /// Writes one line of the log.
     fn log(&self, line: &str);
+
+    /// What was counted where this runs, in the text format of Prometheus; `None` where nothing
+    /// is.
+    fn metrics(&self) -> Option<String>;
 }
 
 /// A session socket that the edge itself holds. Dropping it closes it.

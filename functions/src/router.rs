@@ -46,6 +46,8 @@ pub enum Admin {
     ReinstateUser,
     /// What admins did.
     ListAudit,
+    /// What the service has counted of itself.
+    Metrics,
 }
 
 /// What a caller with a token may ask.
@@ -212,7 +214,7 @@ const fn private(method: Method, path: &'static str, endpoint: Private) -> Route
 }
 
 /// All routes.
-pub static ROUTES: [Route; 61] = [
+pub static ROUTES: [Route; 62] = [
     public(Method::GET, "/healthz", Public::Health),
     public(Method::GET, "/.well-known/jwks.json", Public::KeySet),
     public(Method::POST, "/api/v1/auth/code", Public::RequestCode),
@@ -416,6 +418,7 @@ pub static ROUTES: [Route; 61] = [
         Admin::ReinstateUser,
     ),
     admin(Method::GET, "/api/v1/admin/audit", Admin::ListAudit),
+    admin(Method::GET, "/api/v1/admin/metrics", Admin::Metrics),
     private(Method::POST, "/api/v1/media/upload", Private::UploadMedia),
     private(Method::GET, "/api/v1/media/{media_id}", Private::GetMedia),
     private(

@@ -4,7 +4,6 @@
 //! What always holds: a frame is answered before any later one of its socket is heard. While one
 //! waits, those that come after it queue up, and too many of them end the socket.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -12,12 +11,13 @@ use parlance_shared::conversation::socket::{self, Outcome};
 use parlance_shared::need::{Need, TRIES};
 use parlance_shared::protocol::frame::CloseCode;
 use parlance_shared::protocol::problem::Problem;
-use parlance_shared::time::Clock;
+use parlance_shared::time::{Clock, Timestamp};
 use worker::WebSocketIncomingMessage;
+use worker::wasm_bindgen_futures::spawn_local;
 
-use super::{Core, attached};
-use crate::host::{SystemClock, SystemEntropy};
-use crate::sockets::Socket;
+use super::attached::Attached;
+use super::{Core, OBJECT};
+use crate::host::{self, SystemClock, SystemEntropy};
 
 /// Frames that may wait behind one that needs something.
 const FRAMES: usize = 256;
@@ -46,53 +46,6 @@ impl Needs {
     }
 }
 
-/// For each socket with a frame that needs something: the frames that came after it.
-#[derive(Default)]
-pub(super) struct WaitingFrames(RefCell<Vec<(Socket, VecDeque<WebSocketIncomingMessage>)>>);
-
-impl WaitingFrames {
-    /// Puts a frame behind those that wait, where some do; gives it back where none do. None at
-    /// all where it is one too many.
-    fn queue(
-        &self,
-        socket: &Socket,
-        frame: WebSocketIncomingMessage,
-    ) -> Result<bool, WebSocketIncomingMessage> {
-        let mut waiting = self.0.borrow_mut();
-        match waiting.iter_mut().find(|(other, _)| other == socket) {
-            Some((_, frames)) if frames.len() < FRAMES => {
-                frames.push_back(frame);
-                Ok(true)
-            }
-            Some(_) => Ok(false),
-            None => Err(frame),
-        }
-    }
-
-    fn begin(&self, socket: &Socket) {
-        self.0.borrow_mut().push((socket.clone(), VecDeque::new()));
-    }
-
-    /// The next frame that waits. Where there is none, the socket waits no more.
-    fn next(&self, socket: &Socket) -> Option<WebSocketIncomingMessage> {
-        let next = self
-            .0
-            .borrow_mut()
-            .iter_mut()
-            .find(|(other, _)| other == socket)
-            .and_then(|(_, frames)| frames.pop_front());
-        if next.is_none() {
-            self.forget(socket);
-        }
-        next
-    }
-
-    /// The socket is gone, and with it what it had to say.
-    pub fn forget(&self, socket: &Socket) {
-        self.0.borrow_mut().retain(|(other, _)| other != socket);
-    }
-}
-
 impl Core {
     /// Brings something that the service needs.
     ///
@@ -105,37 +58,49 @@ impl Core {
         }
     }
 
-    /// Takes a frame, after those of its socket that came before it.
-    pub(super) async fn hear(
-        self: &Rc<Self>,
-        socket: &Socket,
+    /// Whether a frame must wait behind one of its socket that needs something; it is then put
+    /// there. One too many ends the socket.
+    pub(super) fn wait_behind(
+        &self,
+        from: &Attached,
         frame: WebSocketIncomingMessage,
-    ) -> worker::Result<()> {
-        let frame = match self.waiting.queue(socket, frame) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {
-                self.waiting.forget(socket);
-                self.attached.dismiss(socket, CloseCode::RateLimited);
-                return Ok(());
+    ) -> Option<WebSocketIncomingMessage> {
+        let mut waiting = from.waiting.borrow_mut();
+        match waiting.as_mut() {
+            None => return Some(frame),
+            Some(frames) if frames.len() < FRAMES => {
+                frames.push_back(frame);
+                return None;
             }
-            Err(frame) => frame,
-        };
-        let outcome = self.answer_frame(socket, &frame)?;
-        if outcome.effects.needs.is_none() {
-            self.set_alarm(&outcome.effects).await?;
-            self.finish(socket, outcome);
-            return Ok(());
+            Some(_) => *waiting = None,
         }
-        self.waiting.begin(socket);
-        let done = self.answer_waiting(socket, frame, outcome).await;
-        self.waiting.forget(socket);
-        done
+        drop(waiting);
+        let now = SystemClock.now();
+        self.attached
+            .dismiss(&self.state, from, CloseCode::RateLimited, now);
+        None
     }
 
-    /// Answers a frame that needs something, and then those that came meanwhile.
+    /// Answers a frame that needs something, and then those that come meanwhile.
+    pub(super) fn answer_later(
+        self: &Rc<Self>,
+        from: Rc<Attached>,
+        frame: WebSocketIncomingMessage,
+        outcome: Outcome,
+    ) {
+        *from.waiting.borrow_mut() = Some(VecDeque::new());
+        let core = Rc::clone(self);
+        spawn_local(async move {
+            if let Err(error) = core.answer_waiting(&from, frame, outcome).await {
+                host::log_failure(OBJECT, "frame_not_answered", &error.to_string());
+            }
+            from.forget_waiting();
+        });
+    }
+
     async fn answer_waiting(
         self: &Rc<Self>,
-        socket: &Socket,
+        from: &Attached,
         frame: WebSocketIncomingMessage,
         outcome: Outcome,
     ) -> worker::Result<()> {
@@ -147,36 +112,41 @@ impl Core {
                     (Err(problem), WebSocketIncomingMessage::String(text)) => {
                         socket::unmet(text, problem)
                     }
-                    _ => self.answer_frame(socket, &frame)?,
+                    _ => self.answer_frame(from, &frame, SystemClock.now())?,
                 };
             }
-            self.set_alarm(&outcome.effects).await?;
-            self.finish(socket, outcome);
-            if let Some(frame) = self.waiting.next(socket) {
-                let outcome = self.answer_frame(socket, &frame)?;
+            self.set_alarm(outcome.effects.alarm).await?;
+            self.finish(from, outcome, SystemClock.now());
+            let following = from
+                .waiting
+                .borrow_mut()
+                .as_mut()
+                .and_then(VecDeque::pop_front);
+            if let Some(frame) = following {
+                let outcome = self.answer_frame(from, &frame, SystemClock.now())?;
                 next = Some((frame, outcome));
             }
         }
         Ok(())
     }
 
-    fn answer_frame(
+    pub(super) fn answer_frame(
         &self,
-        socket: &Socket,
+        from: &Attached,
         frame: &WebSocketIncomingMessage,
+        now: Timestamp,
     ) -> worker::Result<Outcome> {
-        let outcome = match (attached::session(socket), frame) {
-            (Some(session), WebSocketIncomingMessage::String(text)) => socket::on_text(
+        Ok(match frame {
+            // Ended meanwhile.
+            _ if from.is_ended() => Outcome::default(),
+            WebSocketIncomingMessage::String(text) => socket::on_text(
                 &mut *self.service()?,
-                &session,
+                &from.session,
                 text,
-                SystemClock.now(),
+                now,
                 &SystemEntropy,
             ),
-            (Some(_), WebSocketIncomingMessage::Binary(_)) => socket::on_binary(),
-            // Ended meanwhile.
-            (None, _) => Outcome::default(),
-        };
-        Ok(outcome)
+            WebSocketIncomingMessage::Binary(_) => socket::on_binary(),
+        })
     }
 }

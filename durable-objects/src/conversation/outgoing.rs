@@ -28,7 +28,7 @@ use crate::stub::CallFailure;
 /// Deliveries in flight at once.
 const WAVE: usize = 64;
 /// Waits up to this long are slept through; longer ones are left to the alarm.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
 /// Deliveries under way, and what they have in common.
 #[derive(Default)]
@@ -172,7 +172,7 @@ impl Core {
                 return Ok(());
             }
         };
-        self.set_alarm(&effects).await?;
+        self.set_alarm(effects.alarm).await?;
         self.carry_out(effects);
         Ok(())
     }
@@ -214,7 +214,7 @@ impl Core {
         }
         let now = SystemClock.now();
         for (to, frames) in &shown {
-            self.attached.show(*to, None, frames, now);
+            self.attached.show(&self.state, *to, None, frames, now);
         }
         match self.service() {
             Ok(mut service) => {
@@ -274,6 +274,7 @@ impl Core {
             if mark.kind == MarkKind::Read {
                 let frame = socket::refusal(failure.into_problem(), None);
                 self.attached.show(
+                    &self.state,
                     mark.user_id,
                     Some(mark.device_id),
                     &[frame],
@@ -322,8 +323,13 @@ impl Core {
             }
         };
         let now = SystemClock.now();
-        self.attached
-            .show(wish.user_id, Some(wish.device_id), &[frame], now);
+        self.attached.show(
+            &self.state,
+            wish.user_id,
+            Some(wish.device_id),
+            &[frame],
+            now,
+        );
     }
 }
 

@@ -281,4 +281,9 @@ impl<H: Host> Backend for Embedded<H> {
     fn log(&self, line: &str) {
         self.place.host.log(line);
     }
+
+    fn metrics(&self) -> Option<String> {
+        // Instances come and go with requests: what one counts says nothing.
+        None
+    }
 }

@@ -13,6 +13,7 @@ pub mod groups;
 pub mod health;
 pub mod media;
 pub mod messages;
+pub mod metrics;
 pub mod moderation;
 pub mod scheduled;
 pub mod sockets;

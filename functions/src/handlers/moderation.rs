@@ -16,7 +16,7 @@ use parlance_shared::protocol::moderation::{
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::user::call::Suspend;
 
-use super::Handled;
+use super::{Handled, metrics};
 use crate::answer;
 use crate::authenticate::Caller;
 use crate::backend::Backend;
@@ -57,6 +57,7 @@ pub(crate) async fn admin<B: Backend>(exchange: &Exchange<'_, B>, endpoint: Admi
         Admin::SuspendUser => suspend(exchange).await,
         Admin::ReinstateUser => reinstate(exchange).await,
         Admin::ListAudit => list_audit(exchange).await,
+        Admin::Metrics => metrics::report(exchange),
     }
 }
 

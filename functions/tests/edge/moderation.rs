@@ -67,7 +67,11 @@ async fn a_report_takes_the_conversation_s_copy_of_the_message_to_the_moderators
 
 #[tokio::test(flavor = "current_thread")]
 async fn only_the_admin_token_opens_the_admins_part() {
-    let paths = ["/api/v1/admin/reports", "/api/v1/admin/audit"];
+    let paths = [
+        "/api/v1/admin/reports",
+        "/api/v1/admin/audit",
+        "/api/v1/admin/metrics",
+    ];
     let without = Fake::idle();
     for path in paths {
         let answer = without
@@ -137,4 +141,29 @@ async fn admins_list_and_resolve() {
     assert_eq!(answer.problem(400, "invalid_request"), ["note"]);
     let audit = admin(&fake, "GET", "/audit", None).await;
     assert_eq!(audit.json()["entries"], json!([]));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn metrics_are_the_platform_s_own_text_for_admins_alone() {
+    let mut fake = with_admin();
+    fake.metrics = Some("parlance_objects_started_total{class=\"user\"} 1\n".to_owned());
+    let answer = admin(&fake, "GET", "/metrics", None).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert_eq!(answer.body, fake.metrics.clone().unwrap().into_bytes());
+    fake.ask("GET", "/api/v1/admin/metrics", None)
+        .await
+        .problem(401, "unauthenticated");
+    fake.metrics = None;
+    admin(&fake, "GET", "/metrics", None)
+        .await
+        .problem(501, "not_implemented");
+    let closed = Fake::idle();
+    closed
+        .ask("GET", "/api/v1/admin/metrics", None)
+        .await
+        .problem(404, "not_found");
 }

@@ -55,6 +55,8 @@ pub struct Fake {
     pub made: RefCell<Vec<Made>>,
     pub sent: RefCell<Vec<Request<Vec<u8>>>>,
     pub lines: RefCell<Vec<String>>,
+    /// What the platform has counted, where it counts.
+    pub metrics: Option<String>,
     pub config: Result<Config, ConfigError>,
     pub in_flight: Cell<usize>,
     pub most_in_flight: Cell<usize>,
@@ -205,6 +207,7 @@ impl Fake {
             sent: RefCell::default(),
             lines: RefCell::default(),
             config: config(&[]),
+            metrics: None,
             in_flight: Cell::new(0),
             most_in_flight: Cell::new(0),
             entropy: SeededEntropy::new(1),
@@ -456,5 +459,9 @@ impl Backend for Fake {
 
     fn log(&self, line: &str) {
         self.lines.borrow_mut().push(line.to_owned());
+    }
+
+    fn metrics(&self) -> Option<String> {
+        self.metrics.clone()
     }
 }

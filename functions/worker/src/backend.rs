@@ -3,8 +3,9 @@
 //!
 //! How a call travels is [`parlance_durable_objects::stub`]'s.
 
-use parlance_durable_objects::outbound;
+use http::{Method, StatusCode};
 use parlance_durable_objects::stub::{CallFailure, Caller};
+use parlance_durable_objects::{metrics, outbound};
 use parlance_functions::backend::{Backend, SendError};
 use parlance_functions::log;
 use parlance_shared::account::call::{AccountName, AccountObject};
@@ -185,6 +186,10 @@ impl Backend for Objects {
 
     fn log(&self, line: &str) {
         worker::console_log!("{line}");
+    }
+
+    fn metrics(&self) -> Option<String> {
+        Some(metrics::text())
     }
 }
 

@@ -24,6 +24,14 @@ use crate::time::Timestamp;
 /// How long a lane rests after it was served, so that what comes in a burst travels together.
 /// The first event after a pause is due at once.
 pub const PACE: Duration = Duration::from_millis(25);
+/// The longest rest of a lane to a member who is not known to listen. While events keep coming,
+/// each delivery to such a member rests twice as long as the one before, so that a stream of
+/// messages costs those who are away about one delivery in two seconds.
+pub const LONGEST_PACE: Duration = Duration::from_secs(2);
+/// By this much, for each member, a lane rests at least: an object makes about a thousand
+/// deliveries a second, and a large group that is written to without a pause leaves time for the
+/// messages themselves.
+const PACE_PER_MEMBER: Duration = Duration::from_millis(1);
 /// The wait after a first failure; doubled with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// How long a member counts as listening after it was last heard of.
@@ -41,6 +49,8 @@ struct Lane {
     state: LaneState,
     /// Not served again before this.
     rests_until: Timestamp,
+    /// Deliveries in a row that came due while the lane was resting.
+    streak: u32,
     failures: u32,
     /// When the member's devices last showed that they are there.
     heard_at: Option<Timestamp>,
@@ -54,6 +64,7 @@ impl Lane {
             taken,
             state: LaneState::Dry,
             rests_until: Timestamp::from_millis(0),
+            streak: 0,
             failures: 0,
             heard_at: None,
             end: None,
@@ -69,6 +80,19 @@ impl Lane {
 
     fn listens(&self, now: Timestamp) -> bool {
         self.heard_at.is_some_and(|at| now.since(at) < LISTENS)
+    }
+
+    /// How long it rests after a delivery to `user_id`, where it rests at least `least`.
+    fn pace(&self, user_id: UserId, least: Duration, now: Timestamp) -> Duration {
+        if self.listens(now) || self.streak == 0 {
+            return least;
+        }
+        let longest = LONGEST_PACE.max(least);
+        let pace = least.saturating_mul(1 << self.streak.min(10)).min(longest);
+        // Up to a quarter less, by the member: lanes that were served together come apart, and do
+        // not keep the object from all else at one and the same moment.
+        let [.., spread] = user_id.as_bytes();
+        pace - pace * u32::from(*spread) / 1024
     }
 }
 
@@ -180,6 +204,7 @@ impl Lanes {
                 lane.state = LaneState::Waiting(lane.rests_until);
                 self.waiting.insert((lane.rests_until, *user_id));
             } else {
+                lane.streak = 0;
                 due.push(*user_id);
             }
         }
@@ -227,6 +252,9 @@ impl Lanes {
                 break;
             }
             self.waiting.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&user_id) {
+                lane.streak = lane.streak.saturating_add(1);
+            }
             self.enqueue(user_id, now);
         }
         loop {
@@ -252,12 +280,18 @@ impl Lanes {
     /// The member's user object has everything up to `taken`. It may be further back than was
     /// thought: then the lane goes back with it.
     pub fn taken(&mut self, user_id: UserId, taken: Seq, now: Timestamp) {
+        let members = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let least = PACE.max(PACE_PER_MEMBER.saturating_mul(members));
         if let Some(lane) = self.lanes.get_mut(&user_id) {
             let head = lane.last(self.head);
             let moved = lane.taken != Some(taken);
             lane.taken = Some(taken.min(head));
             // A user object that takes nothing of what it is given is not asked in a rush.
-            let pause = if moved { PACE } else { FIRST_RETRY };
+            let pause = if moved {
+                lane.pace(user_id, least, now)
+            } else {
+                FIRST_RETRY
+            };
             lane.rests_until = now + pause;
             if taken >= head && lane.end.is_some() {
                 self.lanes.remove(&user_id);

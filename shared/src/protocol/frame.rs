@@ -17,6 +17,7 @@ use crate::limits;
 use crate::time::Timestamp;
 
 mod command;
+mod whole;
 
 /// The keep-alive frame, to the letter: the runtime answers it without waking the object.
 pub const PING: &str = r#"{"type":"ping"}"#;
@@ -185,6 +186,9 @@ impl ClientFrame {
     }
 
     fn read(text: &str) -> Result<Self, Problem> {
+        if let Some(send) = whole::send_message(text) {
+            return Ok(Self::SendMessage(send));
+        }
         let bytes = text.as_bytes();
         let envelope: Envelope = input::json(bytes)?;
         match envelope.kind.as_str() {

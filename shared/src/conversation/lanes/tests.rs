@@ -32,6 +32,7 @@ fn a_new_conversation_owes_everyone_a_delivery_even_without_events() {
 fn one_delivery_is_in_flight_and_what_comes_meanwhile_travels_together() {
     let id = users(1)[0];
     let mut lanes = Lanes::new(Seq::new(1), [(id, Some(Seq::ZERO))]);
+    lanes.heard(id, T0);
     assert_eq!(drain(&mut lanes, T0).len(), 1);
     for seq in 2..=100 {
         lanes.advance(Seq::new(seq), T0);
@@ -64,6 +65,64 @@ fn one_delivery_is_in_flight_and_what_comes_meanwhile_travels_together() {
         1,
         "idle lanes are served at once"
     );
+}
+
+#[test]
+fn a_stream_of_events_reaches_one_who_is_away_ever_more_seldom_until_it_pauses() {
+    let id = users(1)[0];
+    let mut lanes = Lanes::new(Seq::ZERO, [(id, Some(Seq::ZERO))]);
+    let (mut now, mut deliveries) = (T0, Vec::new());
+    for seq in 1..=400 {
+        now = T0 + Duration::from_millis(seq * 10);
+        lanes.advance(Seq::new(seq), now);
+        if !drain(&mut lanes, now).is_empty() {
+            deliveries.push(seq * 10);
+            lanes.taken(id, Seq::new(seq), now);
+        }
+    }
+    assert!((8..=11).contains(&deliveries.len()), "{deliveries:?}");
+    assert_eq!(deliveries[..2], [10, 40]);
+    let rests = deliveries.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(rests.is_sorted(), "{deliveries:?}");
+    drain(&mut lanes, now + LONGEST_PACE);
+    lanes.taken(id, Seq::new(400), now + LONGEST_PACE);
+    let later = now + LONGEST_PACE * 3;
+    lanes.advance(Seq::new(401), later);
+    assert_eq!(drain(&mut lanes, later).len(), 1, "at once after a pause");
+    lanes.taken(id, Seq::new(401), later);
+    lanes.advance(Seq::new(402), later);
+    assert_eq!(lanes.next_wait(), Some(later + PACE));
+}
+
+#[test]
+fn lanes_that_were_served_together_come_apart() {
+    let members = users(100);
+    let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, Some(Seq::ZERO))));
+    let mut most = 0;
+    for seq in 1..=500 {
+        let now = T0 + Duration::from_millis(seq * 20);
+        lanes.advance(Seq::new(seq), now);
+        let due = drain(&mut lanes, now);
+        if seq > 250 {
+            most = most.max(due.len());
+        }
+        for due in due {
+            lanes.taken(due.user_id, Seq::new(seq), now);
+        }
+    }
+    assert!(most <= 20, "{most} at once");
+}
+
+#[test]
+fn lanes_of_a_large_group_rest_longer() {
+    let members = users(200);
+    let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, Some(Seq::ZERO))));
+    lanes.heard(members[0], T0);
+    lanes.advance(Seq::new(1), T0);
+    assert_eq!(drain(&mut lanes, T0).len(), 200);
+    lanes.taken(members[0], Seq::new(1), T0);
+    lanes.advance(Seq::new(2), T0);
+    assert_eq!(lanes.next_wait(), Some(T0 + Duration::from_millis(200)));
 }
 
 #[test]
