@@ -121,7 +121,7 @@ fn service(state: &State, env: &Env) -> MediaService<DurableSql> {
         .and_then(|value| value.to_string().trim().parse().ok())
         .filter(|seconds| *seconds > 0);
     let unused = seconds.map_or(limits::UNUSED_MEDIA, Duration::from_secs);
-    MediaService::new(DurableSql::new(state), OBJECT_SCOPE, true).keeping_unused_for(unused)
+    MediaService::new(DurableSql::new(state, OBJECT), OBJECT_SCOPE, true).keeping_unused_for(unused)
 }
 
 impl DurableObject for Media {
