@@ -30,6 +30,8 @@ const SHARED_INPUTS = [
   "thumbnails",
   "functions/Cargo.toml",
   "functions/src",
+  "functions/worker/Cargo.toml",
+  "functions/worker/src",
   "durable-objects",
 ];
 

@@ -18,6 +18,7 @@ mod limits;
 mod media;
 mod messages;
 mod moderation;
+mod security;
 mod sockets;
 mod support;
 mod sync;

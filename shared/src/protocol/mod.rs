@@ -19,3 +19,6 @@ pub mod moderation;
 pub mod problem;
 pub mod seq;
 pub mod user;
+
+#[cfg(test)]
+mod wire;

@@ -18,4 +18,5 @@ mod later;
 mod media;
 mod moderation;
 mod people;
+mod security;
 mod writers;

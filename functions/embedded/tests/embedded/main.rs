@@ -9,5 +9,6 @@ mod fallbacks;
 mod groups;
 mod maintenance;
 mod media;
+mod strangers;
 mod support;
 mod writers;
