@@ -75,7 +75,7 @@ impl<'a> Visit<'a> {
     ///
     /// # Errors
     /// The answer.
-    pub fn admit(&self, now: Timestamp) -> Result<Admitted, Response<Vec<u8>>> {
+    pub fn admit(&self, now: Timestamp) -> Result<Admitted, Box<Response<Vec<u8>>>> {
         let Ok(Config {
             media: MediaStorage::Local(key),
             cors,
@@ -83,7 +83,7 @@ impl<'a> Visit<'a> {
         }) = self.config
         else {
             let problem = Problem::new(Code::NotFound, "There is no such path.");
-            return Err(self.refuse(&problem));
+            return Err(Box::new(self.refuse(&problem)));
         };
         let request = &self.request;
         if request.method() == Method::OPTIONS {
@@ -94,7 +94,7 @@ impl<'a> Visit<'a> {
                 let allow = HeaderValue::from_static(METHODS);
                 response.headers_mut().insert(ALLOW, allow);
             }
-            return Err(response);
+            return Err(Box::new(response));
         }
         if ![Method::GET, Method::HEAD, Method::PUT].contains(request.method()) {
             let problem = Problem::new(
@@ -104,14 +104,14 @@ impl<'a> Visit<'a> {
             let mut refused = self.refuse(&problem);
             let allow = HeaderValue::from_static(METHODS);
             refused.headers_mut().insert(ALLOW, allow);
-            return Err(refused);
+            return Err(Box::new(refused));
         }
         let target = request
             .uri()
             .path_and_query()
             .map_or("", http::uri::PathAndQuery::as_str);
         key.admit(request.method(), target, request.headers(), now)
-            .map_err(|problem| self.refuse(&problem))
+            .map_err(|problem| Box::new(self.refuse(&problem)))
     }
 
     /// The answer that tells of a problem.

@@ -45,7 +45,7 @@ pub async fn respond(
     let request_id = request_id::of(head.headers(), &Platform);
     let visit = Visit::begin(config, head, &request_id, now());
     let mut answer = match visit.admit(now()) {
-        Err(refused) => refused.into(),
+        Err(refused) => (*refused).into(),
         Ok(admitted) => {
             let bucket = env.bucket(BUCKET)?;
             match carry_out(&visit, &bucket, admitted.key, admitted.act, &request).await {

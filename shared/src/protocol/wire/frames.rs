@@ -116,7 +116,7 @@ any_structs! {
     MemberRemoved { conversation_id, seq, user_id, removed_by, created_at }
     Message {
         conversation_id, seq, message_id, client_msg_id, sender_id, content, content_type, media_id,
-        reply_to, mentions, thread_root, forwarded_from, edited_at, expires_at, is_deleted,
+        media_url, media, reply_to, mentions, thread_root, forwarded_from, edited_at, expires_at, is_deleted,
         is_hidden, is_pinned, reactions, poll, thread, created_at,
     }
     MessageAck { client_msg_id, conversation_id, message_id, seq, created_at, status, duplicate }

@@ -1,13 +1,14 @@
 //! Every wire type is read as it was written, whatever it holds.
 //!
 //! What always holds: each public type of this directory that is written or read as JSON is in one
-//! of the lists of [`bodies`] and [`frames`], and each variant of an enum among them is generated.
+//! of the lists of [`bodies`], [`frames`] and [`media`], and each variant of an enum among them is generated.
 //! A new field or variant does not compile before it is listed there; a new type fails
 //! [`every_wire_type_is_listed`].
 
 mod any;
 mod bodies;
 mod frames;
+mod media;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -73,6 +74,11 @@ fn every_frame_and_event_is_read_as_it_was_written() {
     frames::round_trip_all();
 }
 
+#[test]
+fn every_body_about_media_is_read_as_it_was_written() {
+    media::round_trip_all();
+}
+
 /// The sources of the wire types, but for these tests.
 fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
@@ -121,6 +127,7 @@ fn every_wire_type_is_listed() {
     let listed: BTreeSet<String> = bodies::NAMES
         .iter()
         .chain(frames::NAMES)
+        .chain(media::NAMES)
         .map(|name| (*name).to_owned())
         .collect();
     let missing: Vec<_> = there.difference(&listed).collect();
