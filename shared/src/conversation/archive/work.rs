@@ -296,6 +296,19 @@ impl<S: Sql> ConversationService<S> {
         Ok(Some(step))
     }
 
+    /// Whether so much is to go to the archive that the alarm, which may be late while messages
+    /// come without end, is not to be waited for. Costs nothing to ask.
+    #[must_use]
+    pub fn archive_presses(&self, now: Timestamp) -> bool {
+        let (Some(window), Some(state)) = (self.archive.window, &self.state) else {
+            return false;
+        };
+        !state.has_ended
+            && self.archive.work.is_none()
+            && self.archive.retry_at.is_none_or(|at| at <= now)
+            && window.is_pressing(state.head, state.archived)
+    }
+
     /// A step was taken, or failed.
     ///
     /// # Errors
