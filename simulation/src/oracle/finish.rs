@@ -30,6 +30,7 @@ impl World {
         self.calm();
         self.run_until(self.now + CALM);
         self.check(Self::check_delivered);
+        self.check(Self::check_scheduled);
         self.check(Self::check_logs);
         if self.violation.is_some() {
             return;
@@ -152,6 +153,31 @@ impl World {
         }
         for (rule, text) in broken {
             self.broken(rule, text);
+        }
+    }
+
+    /// What was to be sent at a time has been.
+    fn check_scheduled(&mut self) {
+        for place in self.oracle.places.clone() {
+            let has_log = self
+                .oracle
+                .logs
+                .get(&place)
+                .is_some_and(|log| log.head() > 0);
+            let Some(disk) = self.disk(ObjectId::Conversation(place)).filter(|_| has_log) else {
+                continue;
+            };
+            let late = disk.look(
+                "SELECT send_at FROM scheduled_message WHERE scope = 1 AND problem IS NULL",
+                &[],
+            );
+            let now = self.time().as_millis() - 10_000;
+            if late
+                .iter()
+                .any(|row| row.get::<i64>(0).is_ok_and(|at| at < now))
+            {
+                self.broken("what is scheduled is sent", format!("{place}"));
+            }
         }
     }
 
@@ -382,17 +408,6 @@ impl World {
                 .is_none_or(|log| log.head() == 0)
             {
                 continue;
-            }
-            let late = disk.look(
-                "SELECT send_at FROM scheduled_message WHERE scope = 1 AND problem IS NULL",
-                &[],
-            );
-            let now = self.time().as_millis() - 10_000;
-            if late
-                .iter()
-                .any(|row| row.get::<i64>(0).is_ok_and(|at| at < now))
-            {
-                broken.push(("what is scheduled is sent", format!("{place}")));
             }
             if !disk
                 .look("SELECT 1 FROM former_member WHERE scope = 1", &[])
