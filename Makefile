@@ -15,12 +15,12 @@ export PORT STATE_DIR VARS WASM_BINDGEN_VERSION WORKER_BUILD_VERSION TOOLS
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 # Crates that become WebAssembly and that only tests use.
-TEST_WORKERS := tests/sql-worker
+TEST_WORKERS := tests/sql-worker tests/fault-worker
 TEST_COMPONENTS := tests/sql-spin
 # Tests of the whole system on workerd. The contract is run for each edition.
 SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
 
-.PHONY: help dev spin build build-worker build-spin test bench lint fmt clean setup
+.PHONY: help dev spin build build-worker build-spin test faults fuzz audit bench lint fmt clean setup
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -59,6 +59,28 @@ test: build ## Run every test: native, whole-system, foreign clients
 bench: build-worker ## Measure against the budgets (QUICK=1: a few minutes)
 	@cargo build --profile load -p parlance-bench
 	@cargo run --profile load -q -p parlance-bench -- $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+# Bounded, and at length what `make test` does in short.
+ROUNDS ?= 50
+CYCLES ?= 10000
+faults: build-worker ## Kill workerd ROUNDS times under load, fill its disk, connect CYCLES times
+	@node scripts/dev-vars.mjs
+	@node scripts/build-worker.mjs tests/fault-worker
+	node --test tests/node/faults/panics.test.mjs
+	node tests/node/faults/full-disk.mjs || [ $$? -eq 77 ]
+	node tests/node/faults/connections.mjs --cycles $(CYCLES)
+	node tests/node/faults/kills.mjs --rounds $(ROUNDS)
+
+SEEDS ?= 200
+SEED ?= 1
+fuzz: setup-rust ## Fuzz every target, or TARGET, with SEEDS seeds from SEED on
+	cargo run --release -p parlance-fuzz -- --seeds $(SEEDS) --first $(SEED) $(if $(TARGET),--target $(TARGET))
+
+# Compiled when it is first wanted, which takes minutes.
+audit: export CARGO_DENY_VERSION := 0.20.2
+audit: setup-node ## Licences, sources, known flaws and signatures of everything that is depended on
+	@bash scripts/setup.sh deny
+	@bash scripts/audit.sh
 
 lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
 	cargo fmt --all --check

@@ -28,6 +28,8 @@ const SHARED_INPUTS = [
   "shared",
   "functions/Cargo.toml",
   "functions/src",
+  "functions/worker/Cargo.toml",
+  "functions/worker/src",
   "durable-objects",
 ];
 

@@ -7,6 +7,7 @@
 //   STATE_DIR  .state/dev: the Durable Objects' databases
 //   VARS       "NAME=value NAME2=value2": win over .dev.vars, which wins over wrangler.toml
 //   CONFIG     wrangler.toml: which Worker
+//   MAIN       another build of it than the one that CONFIG names, for tests
 //   QUIET      1: no hint after the line that says where it runs
 //   STOP_WITH_PARENT  1: end when the process that started this one is gone (`make dev`)
 //
@@ -60,7 +61,8 @@ function varsFrom(text) {
 }
 
 /** What Miniflare is to run: wrangler.toml with the built modules. */
-function optionsFrom({ name, main, worker, externalWorkers }, { Log, LogLevel }, port, vars) {
+function optionsFrom({ name, main: built, worker, externalWorkers }, { Log, LogLevel }, port, vars) {
+  const main = env.MAIN ? resolve(root, env.MAIN) : built;
   const wasm = join(dirname(main), "index_bg.wasm");
   const present = (file) => {
     if (!existsSync(file)) {

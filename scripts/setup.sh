@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Brings what the build needs, and only what is missing: quick when all is there.
 #
-#   setup.sh [rust] [node] [tools]
+#   setup.sh [rust] [node] [tools] [deny]
 #
 #   rust   the toolchain and targets that rust-toolchain.toml names
 #   node   the packages of package-lock.json, Node itself among them
 #   tools  wasm-bindgen and worker-build, compiled once for all clones
+#   deny   cargo-deny, likewise; only `make audit` needs it
 #
-# Called by the Makefile, which sets TOOLS, WASM_BINDGEN_VERSION and WORKER_BUILD_VERSION.
+# Called by the Makefile, which sets TOOLS, WASM_BINDGEN_VERSION, WORKER_BUILD_VERSION and
+# CARGO_DENY_VERSION.
 # Must not change anything outside the clone, rustup's own directory and $TOOLS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -113,11 +115,16 @@ setup_tools() (
   cargo_tool worker-build "$WORKER_BUILD_VERSION" worker-build 3
 )
 
+setup_deny() (
+  cargo_tool cargo-deny "$CARGO_DENY_VERSION" cargo-deny 6
+)
+
 for step in "$@"; do
   case $step in
     rust) setup_rust ;;
     node) setup_node ;;
     tools) setup_tools ;;
+    deny) setup_deny ;;
     *) fail "unknown step: $step" ;;
   esac
 done

@@ -302,6 +302,7 @@ impl Core {
         self.signal(effects.signals);
         if effects.deliver {
             self.deliver();
+            self.archive_if_pressing();
         }
         if effects.marks {
             self.mark();

@@ -18,6 +18,8 @@ pub mod archive;
 mod bindings;
 pub mod call;
 pub mod conversation;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 pub mod host;
 pub mod limiter;
 pub mod metrics;

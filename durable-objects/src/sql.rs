@@ -62,9 +62,15 @@ impl DurableSql {
 impl Sql for DurableSql {
     fn exec(&self, statement: &'static str, params: &[Param<'_>]) -> Result<Rows, SqlError> {
         let sql = self.sql.as_ref().map_err(Clone::clone)?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::strike("before", params);
+        #[cfg(feature = "fault-injection")]
+        let asked = params;
         let params = params.iter().map(to_js).collect::<Result<Vec<_>, _>>()?;
         let cursor = run(sql, statement, &params).map_err(engine)?;
         let rows = read_rows(&cursor)?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::strike("after", asked);
         // A count, so it is whole and not negative.
         let written = cursor.rows_written().map_err(engine)? as u64;
         self.counts.statements.count();

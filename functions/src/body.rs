@@ -1,7 +1,7 @@
 //! Reading JSON bodies.
 
 use http::Request;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use parlance_shared::limits;
 use parlance_shared::protocol::input;
 use parlance_shared::protocol::problem::{Code, Problem};
@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Oversized;
 
-/// Reads the JSON body of a request.
+/// Reads the JSON body of a request. One that is compressed is refused rather than unpacked: what
+/// it grows to would be bounded by nothing that the client sent.
 ///
 /// # Errors
-/// `unsupported_media_type` where the body is not said to be JSON in UTF-8;
+/// `unsupported_media_type` where the body is not said to be JSON in UTF-8, or is compressed;
 /// `payload_too_large` over 1 MiB; `invalid_request` where it does not fit `T`.
 pub fn json<T: DeserializeOwned>(request: &Request<Vec<u8>>) -> Result<T, Problem> {
     let content_type = request
@@ -28,6 +29,17 @@ pub fn json<T: DeserializeOwned>(request: &Request<Vec<u8>>) -> Result<T, Proble
             "The Content-Type must be application/json.",
         ));
     }
+    if !request
+        .headers()
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .all(is_identity)
+    {
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "The body must not be compressed: send no Content-Encoding.",
+        ));
+    }
     let is_oversized = request.extensions().get::<Oversized>().is_some();
     if is_oversized || request.body().len() > limits::BODY_BYTES {
         return Err(Problem::new(
@@ -36,6 +48,12 @@ pub fn json<T: DeserializeOwned>(request: &Request<Vec<u8>>) -> Result<T, Proble
         ));
     }
     input::json(request.body())
+}
+
+/// Whether a coding (RFC 9110, section 8.4) is none.
+fn is_identity(coding: &HeaderValue) -> bool {
+    let coding = coding.as_bytes().trim_ascii();
+    coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
 }
 
 /// Whether a media type (RFC 9110, section 8.3.1) is JSON: `application/json` or

@@ -28,11 +28,13 @@ const servers = new Set();
 const clients = new Set();
 const directories = [];
 
-/** Ends and removes everything that was made here. */
-export async function tidyUp() {
+/** Ends and removes everything that was made here, but for the directories that are to be kept. */
+export async function tidyUp({ keep = [] } = {}) {
   for (const client of clients) client.kill("SIGKILL");
   for (const server of servers) await server.kill();
-  for (const path of directories) rmSync(path, { recursive: true, force: true });
+  for (const path of directories) {
+    if (!keep.includes(path)) rmSync(path, { recursive: true, force: true });
+  }
 }
 
 export function directory() {
@@ -41,10 +43,14 @@ export function directory() {
   return path;
 }
 
-/** Starts the service on a state directory, and gives its address and a way to kill it. */
-export async function start(state, port = "0") {
+/**
+ * Starts the service on a state directory, and gives its address and a way to kill it. `main`: the
+ * entry of another build than the one that is deployed.
+ */
+export async function start(state, port = "0", { main } = {}) {
   assert.ok(existsSync(join(root, "functions/worker/build")), "run `make build` first");
   const env = { ...process.env, PORT: port, STATE_DIR: state, VARS: vars, QUIET: "1", STOP_WITH_PARENT: "1" };
+  if (main) env.MAIN = main;
   // A process group of its own: the kill takes all of it at once.
   const child = spawn(process.execPath, ["scripts/dev.mjs"], { cwd: root, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   const ended = once(child, "close");

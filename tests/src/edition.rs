@@ -34,6 +34,12 @@ impl Edition {
         matches!(self, Self::Workers)
     }
 
+    /// Whether older events leave the database for an archive. Nobody notices, where they do.
+    #[must_use]
+    pub const fn has_archive(self) -> bool {
+        matches!(self, Self::Workers)
+    }
+
     /// The command that starts it on a free port with its state in `state`, and prints where.
     ///
     /// # Panics

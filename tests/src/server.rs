@@ -110,10 +110,10 @@ impl Server {
             .url
     }
 
-    /// Where it keeps its state.
+    /// Bytes of all objects in its buckets.
     #[must_use]
-    pub fn state(&self) -> &Path {
-        self.state.path()
+    pub fn stored_bytes(&self) -> u64 {
+        bytes_below(self.state.path())
     }
 
     /// All that the server has printed until now, over restarts.
@@ -243,6 +243,19 @@ fn watch(group: Pid, state: &Path) -> Child {
         .process_group(0)
         .spawn()
         .expect("the watchdog starts")
+}
+
+/// Bytes of the files in directories that are called `blobs`: there the buckets' objects are.
+fn bytes_below(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
+    let size = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
+        Ok(_) if directory.ends_with("blobs") => entry.metadata().map_or(0, |it| it.len()),
+        _ => 0,
+    };
+    entries.filter_map(Result::ok).map(size).sum()
 }
 
 /// Reads what the server prints for as long as it does, so that it never blocks on a full pipe.

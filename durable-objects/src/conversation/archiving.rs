@@ -12,6 +12,7 @@ use parlance_shared::need::SegmentNeed;
 use parlance_shared::protocol::problem::Problem;
 use parlance_shared::time::Clock;
 use worker::Delay;
+use worker::wasm_bindgen_futures::spawn_local;
 
 use super::{Core, OBJECT};
 use crate::host::{self, SystemClock};
@@ -31,6 +32,20 @@ pub(super) struct Archiving {
 }
 
 impl Core {
+    /// Takes the steps that are due without waiting for the alarm, where there is much to do.
+    pub(super) fn archive_if_pressing(self: &Rc<Self>) {
+        let presses = self.archive_store.is_some()
+            && !self.archiving.is_under_way.get()
+            && self
+                .service
+                .try_borrow()
+                .is_ok_and(|service| service.archive_presses(SystemClock.now()));
+        if presses {
+            let core = Rc::clone(self);
+            spawn_local(async move { core.archive().await });
+        }
+    }
+
     /// Takes the steps that are due. It is waited for by the alarm, so that the object stays awake;
     /// whatever else comes gets between.
     pub(super) async fn archive(self: &Rc<Self>) {

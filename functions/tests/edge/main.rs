@@ -17,6 +17,7 @@ mod groups;
 mod limits;
 mod messages;
 mod moderation;
+mod security;
 mod sockets;
 mod support;
 mod sync;

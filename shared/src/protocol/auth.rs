@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for PhoneNumber {
 }
 
 /// `POST /auth/code`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeRequest {
     /// Whom to send a code.
     pub phone_number: PhoneNumber,
@@ -75,7 +75,7 @@ pub struct CodeSent {
 }
 
 /// `POST /auth/login`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginRequest {
     /// The number that the code was sent to.
     pub phone_number: PhoneNumber,
@@ -87,7 +87,7 @@ pub struct LoginRequest {
 }
 
 /// `POST /auth/refresh`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshRequest {
     /// The newest refresh token of the device.
     pub refresh_token: String,

@@ -18,3 +18,6 @@ pub mod moderation;
 pub mod problem;
 pub mod seq;
 pub mod user;
+
+#[cfg(test)]
+mod wire;

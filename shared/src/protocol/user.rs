@@ -146,14 +146,14 @@ pub struct PrivacyPatch {
 }
 
 /// `POST /users/lookup`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupRequest {
     /// Whom to look for.
     pub phone_numbers: Vec<PhoneNumber>,
 }
 
 /// 200 of `POST /users/lookup`: those that have an account, in the order asked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupReply {
     /// Who was found.
     pub users: Vec<FoundUser>,

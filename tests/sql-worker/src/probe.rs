@@ -49,7 +49,7 @@ impl DurableObject for SqlProbe {
         if let Err(error) = sockets::answer_pings(&state) {
             host::log_failure("probe", "no_pings", &error.to_string());
         }
-        let sql = DurableSql::new(&state);
+        let sql = DurableSql::new(&state, "probe");
         Self { state, env, sql }
     }
 

@@ -1,33 +1,10 @@
 //! What happens later: messages that are sent at a time, and settings of how long they stay.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parlance_tests::scene::pair;
-use parlance_tests::{Server, User, eventually, uuid};
+use parlance_tests::{Server, User, eventually, from_now, uuid};
 use serde_json::{Value, json};
-
-/// A time from now, as a client writes it: RFC 3339 in UTC.
-fn from_now(after: Duration) -> String {
-    let at = SystemTime::now() + after;
-    let since = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("after 1970");
-    let seconds = since.as_secs();
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days, for years after 1970.
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let doe = z % 146_097;
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    let millis = since.subsec_millis();
-    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
 
 fn scheduled(conversation: &str) -> String {
     format!("/conversations/{conversation}/scheduled")

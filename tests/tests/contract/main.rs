@@ -17,4 +17,5 @@ mod groups;
 mod later;
 mod moderation;
 mod people;
+mod security;
 mod writers;

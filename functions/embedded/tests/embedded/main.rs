@@ -8,5 +8,6 @@ mod chat;
 mod fallbacks;
 mod groups;
 mod maintenance;
+mod strangers;
 mod support;
 mod writers;

@@ -212,6 +212,12 @@ impl Segment {
         let (payload, _) = rest.split_last_chunk::<CHECKSUM>().ok_or(cut)?;
         let header: Header = serde_json::from_slice(head)
             .map_err(|_| SegmentError::Damaged("its header cannot be read"))?;
+        let is_range = header.first_seq > Seq::ZERO
+            && header.first_seq <= header.last_seq
+            && header.last_seq <= Seq::BEYOND;
+        if !is_range {
+            return Err(SegmentError::Damaged("its header names no events"));
+        }
         let mut lines = String::new();
         ZlibDecoder::new(payload)
             .take(LINES_MOST)
@@ -348,6 +354,32 @@ mod tests {
             assert!(Segment::read(&bytes[..place]).is_err(), "cut at {place}");
         }
         assert_eq!(Segment::read(b"").unwrap_err(), SegmentError::Unknown);
+    }
+
+    #[test]
+    fn a_header_that_names_no_events_is_refused_even_where_its_checksum_fits() {
+        let (mut header, good) = {
+            let mut writer = SegmentWriter::new(ConversationId::random(&SeededEntropy::new(7)));
+            writer.push(&event(1, "one")).unwrap();
+            writer.finish().unwrap()
+        };
+        let length = u32::from_le_bytes(good[8..12].try_into().unwrap());
+        let payload = &good[12 + length as usize..good.len() - CHECKSUM];
+        for (first, last) in [(0, 0), (2, 1), (u64::MAX, u64::MAX), (1 << 53, 1 << 53)] {
+            (header.first_seq, header.last_seq) = (Seq::new(first), Seq::new(last));
+            let head = serde_json::to_vec(&header).unwrap();
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend_from_slice(&u32::try_from(head.len()).unwrap().to_le_bytes());
+            bytes.extend_from_slice(&head);
+            bytes.extend_from_slice(payload);
+            let checksum = Sha256::digest(&bytes);
+            bytes.extend_from_slice(&checksum);
+            let read = Segment::read(&bytes);
+            assert!(
+                matches!(read, Err(SegmentError::Damaged(_))),
+                "{first} {last}"
+            );
+        }
     }
 
     #[test]

@@ -323,11 +323,33 @@ impl<S: Sql> Store<'_, S> {
             .collect()
     }
 
-    /// Lets go of the bodies after `after` up to `up_to`.
+    /// Lets go of the bodies after `after` up to `up_to`. Rows that only became smaller would leave
+    /// their pages as they are, half empty: so they are taken out and put back, close together.
     pub(super) fn wipe(&self, after: Seq, up_to: Seq) -> Result<(), SqlError> {
+        let kept: Option<String> = self
+            .sql
+            .exec(
+                "SELECT json_group_array(json_array(seq, kind, hex(sender_id),
+                    nullif(hex(message_id), ''), nullif(hex(client_msg_id), ''), created_at,
+                    target_seq))
+                 FROM event WHERE scope = ? AND seq > ? AND seq <= ?",
+                params![self.scope, after, up_to],
+            )?
+            .scalar()?;
         self.sql.exec(
-            "UPDATE event SET body = '' WHERE scope = ? AND seq > ? AND seq <= ?",
+            "DELETE FROM event WHERE scope = ? AND seq > ? AND seq <= ?",
             params![self.scope, after, up_to],
+        )?;
+        self.sql.exec(
+            "INSERT INTO event
+                (scope, seq, kind, sender_id, message_id, client_msg_id, created_at, body,
+                 target_seq)
+             SELECT ?, json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+                unhex(json_extract(value, '$[2]')), unhex(json_extract(value, '$[3]')),
+                unhex(json_extract(value, '$[4]')), json_extract(value, '$[5]'), '',
+                json_extract(value, '$[6]')
+             FROM json_each(?)",
+            params![self.scope, &kept.unwrap_or_default()],
         )?;
         self.sql.exec(
             "UPDATE conversation SET wiped_seq = ? WHERE scope = ?",

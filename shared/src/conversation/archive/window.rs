@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
 
+/// So many events more than twice the window are not left to wait for the alarm.
+const PRESSING: u64 = 2000;
 /// A day.
 const DAY: f64 = 24.0 * 60.0 * 60.0;
 /// Days that a window may have: a hundred years.
@@ -68,6 +70,11 @@ impl HotWindow {
         head.distance_from(seq) >= self.events || created_at + self.age <= now
     }
 
+    /// Whether there is twice as much as the window holds, and a segment's worth.
+    pub(super) fn is_pressing(&self, head: Seq, archived: Seq) -> bool {
+        head.distance_from(archived) >= self.events.saturating_mul(2).saturating_add(PRESSING)
+    }
+
     /// When events are to go, where those up to `archived` have gone and the first that has not is
     /// of `oldest_at`.
     pub(super) fn due_at(
@@ -104,6 +111,15 @@ mod tests {
         for bad in ["", "-1", "NaN", "inf", "40000", "many"] {
             assert!(window.with_days(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_far_beyond_the_window_presses() {
+        let window = HotWindow::default().with_events("1000").unwrap();
+        assert!(!window.is_pressing(Seq::new(4049), Seq::new(50)));
+        assert!(window.is_pressing(Seq::new(4050), Seq::new(50)));
+        let none = HotWindow::default().with_events(&u64::MAX.to_string());
+        assert!(!none.unwrap().is_pressing(Seq::BEYOND, Seq::ZERO));
     }
 
     #[test]

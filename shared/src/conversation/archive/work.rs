@@ -31,8 +31,10 @@ use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
 
-/// Events that are read, or wiped, in one step.
+/// Events that are read in one step.
 const STEP: u32 = 1000;
+/// Events whose bodies are let go of in one step.
+const WIPED: u64 = 500;
 /// How long after an object was named it is waste, where it has not become a segment: a put that
 /// was under way when the process died has arrived by then, or never will.
 const LATE: Duration = Duration::from_secs(60);
@@ -294,6 +296,19 @@ impl<S: Sql> ConversationService<S> {
         Ok(Some(step))
     }
 
+    /// Whether so much is to go to the archive that the alarm, which may be late while messages
+    /// come without end, is not to be waited for. Costs nothing to ask.
+    #[must_use]
+    pub fn archive_presses(&self, now: Timestamp) -> bool {
+        let (Some(window), Some(state)) = (self.archive.window, &self.state) else {
+            return false;
+        };
+        !state.has_ended
+            && self.archive.work.is_none()
+            && self.archive.retry_at.is_none_or(|at| at <= now)
+            && window.is_pressing(state.head, state.archived)
+    }
+
     /// A step was taken, or failed.
     ///
     /// # Errors
@@ -486,7 +501,7 @@ impl<S: Sql> ConversationService<S> {
             return Ok(false);
         }
         let after = state.wiped;
-        let up_to = Seq::new(after.get() + u64::from(STEP)).min(state.archived);
+        let up_to = Seq::new(after.get() + WIPED).min(state.archived);
         let store = self.store();
         transact(&self.sql, || store.wipe(after, up_to))?;
         if let Some(state) = &mut self.state {
