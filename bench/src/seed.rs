@@ -111,11 +111,7 @@ impl Copied {
     fn newest(database: &Connection, table: &str, by: &str) -> Outcome<Self> {
         let query = format!("SELECT * FROM {table} ORDER BY {by} DESC LIMIT 1");
         let mut statement = database.prepare(&query)?;
-        let columns: Vec<_> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
         let values = statement.query_row([], |row| {
             (0..columns.len())
                 .map(|column| row.get(column))
