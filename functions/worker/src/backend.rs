@@ -3,7 +3,6 @@
 //!
 //! How a call travels is [`parlance_durable_objects::stub`]'s.
 
-use http::{Method, StatusCode};
 use parlance_durable_objects::stub::{CallFailure, Caller};
 use parlance_durable_objects::{metrics, outbound};
 use parlance_functions::backend::{Backend, SendError};
