@@ -65,7 +65,9 @@ impl ConversationModel {
 
     /// Brings something that the service needs.
     pub(super) fn bring(&mut self, turn: &mut Turn<'_>, need: Need, needer: Needer) {
-        let Need::Segment(segment) = need;
+        let Need::Segment(segment) = need else {
+            unreachable!("no message of the simulation has a medium");
+        };
         self.archiving.rings |= needer == Needer::Alarm;
         self.calls += 1;
         let step = ArchiveStep::Get {
