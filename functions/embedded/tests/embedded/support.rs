@@ -24,15 +24,15 @@ const SEED: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 pub const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
 /// What object storage has: sizes and types by keys.
-type Stored = BTreeMap<String, (usize, &'static str)>;
+pub type Objects = BTreeMap<String, (usize, &'static str)>;
 
 /// A platform whose time passes only where it is slept through.
 #[derive(Clone)]
 pub struct Machine {
     pub path: PathBuf,
     pub clock: Rc<Cell<Timestamp>>,
-    /// Nothing where object storage does not answer.
-    pub objects: Rc<RefCell<Option<Stored>>>,
+    /// What object storage has; nothing where it does not answer.
+    pub objects: Rc<RefCell<Option<Objects>>>,
     entropy: Rc<SeededEntropy>,
 }
 

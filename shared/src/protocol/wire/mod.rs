@@ -77,6 +77,7 @@ fn every_frame_and_event_is_read_as_it_was_written() {
 #[test]
 fn every_body_about_media_is_read_as_it_was_written() {
     media::round_trip_all();
+    media::round_trip_texts();
 }
 
 /// The sources of the wire types, but for these tests.
