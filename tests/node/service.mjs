@@ -14,7 +14,7 @@ import { join, resolve } from "node:path";
 const root = resolve(import.meta.dirname, "../..");
 const secret = () => randomBytes(32).toString("base64url");
 /** How long a server may take to start, in ms. */
-const START = 120_000;
+const START = 300_000;
 
 const vars = [
   `TOKEN_KEYS=foreign:${secret()}`,

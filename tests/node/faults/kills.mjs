@@ -18,11 +18,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { PATIENCE } from "../device.mjs";
 import { expect, signUp } from "../http.mjs";
 import { directory, start, tidyUp } from "../service.mjs";
 import { Violation, check } from "../violation.mjs";
-import { Ledger, OnConversation, OnSession, OverHttp } from "./talkers.mjs";
+import { Ledger, OnConversation, OnSession, OverHttp, PATIENCE } from "./talkers.mjs";
 
 /** How many messages a talker keeps without an acknowledgement. */
 const IN_FLIGHT = 12;

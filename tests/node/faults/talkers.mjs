@@ -5,9 +5,12 @@
 
 import { randomUUID } from "node:crypto";
 
-import { Device, PATIENCE } from "../device.mjs";
+import { Device } from "../device.mjs";
 import { Person } from "../person.mjs";
-import { check } from "../violation.mjs";
+import { Violation, check } from "../violation.mjs";
+
+/** How long the server may be away, or take over what it owes, on a machine that is busy, in ms. */
+export const PATIENCE = 300_000;
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -99,6 +102,17 @@ export class OnSession extends Device {
       check(!this.serverLives, () => `the server closed a session with ${code} while it lived`);
       await this.connect();
       this.resume();
+    }
+  }
+
+  /** As a device does, but with the patience of this place. */
+  async connect() {
+    for (const deadline = Date.now() + PATIENCE; ; await sleep(100)) {
+      try {
+        return await this.open();
+      } catch (error) {
+        if (error instanceof Violation || Date.now() > deadline) throw error;
+      }
     }
   }
 
@@ -195,7 +209,7 @@ export class OverHttp {
         // A server that is ending or starting; anything else is final.
         check(response.status >= 500, () => `${response.status} ${text}`);
       } catch (error) {
-        if (error.name === "Violation" || error.constructor.name === "Violation") throw error;
+        if (error instanceof Violation) throw error;
       }
       await sleep(20);
     }
