@@ -92,6 +92,8 @@ pub struct Report {
     lines: Vec<Line>,
     figures: Vec<Figure>,
     price: Option<Price>,
+    /// Scenarios that could not be measured.
+    missing: Vec<String>,
 }
 
 impl Report {
@@ -103,7 +105,13 @@ impl Report {
             lines: Vec::new(),
             figures: Vec::new(),
             price: None,
+            missing: Vec::new(),
         }
+    }
+
+    /// Notes that a scenario could not be measured.
+    pub fn missing(&mut self, scenario: &str) {
+        self.missing.push(scenario.to_owned());
     }
 
     /// Adds a line of the budgets.
@@ -147,6 +155,7 @@ impl Report {
             "machine": self.machine,
             "budgets": self.lines.iter().map(Line::json).collect::<Vec<_>>(),
             "figures": figures.collect::<Vec<_>>(),
+            "not_measured": self.missing,
             "price": self.price.map(|price| price.json()),
         })
     }
@@ -186,6 +195,9 @@ impl Report {
                     cell(figure.reference, figure.unit),
                 );
             }
+        }
+        if !self.missing.is_empty() {
+            let _ = writeln!(text, "\nNot measured: {}.", self.missing.join(", "));
         }
         if let Some(price) = &self.price {
             let _ = writeln!(text, "\n{}", price.sentence());
