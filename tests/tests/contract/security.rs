@@ -45,6 +45,14 @@ async fn a_new_member_of_nothing_cannot_send_into_a_conversation_by_forwarding()
     let scene = Scene::set().await;
     let own = scene.stranger.direct(&scene.peer).await;
     let said = scene.stranger.say(&own, "mine").await;
+    for user in [&scene.stranger, &scene.peer] {
+        eventually("both lists to show it", async || {
+            user.item(&own)
+                .await
+                .filter(|item| !item["last_msg"].is_null())
+        })
+        .await;
+    }
     let before = scene.state().await;
     let path = format!(
         "/conversations/{own}/messages/{}/forward",
