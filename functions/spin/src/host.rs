@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt as _, Full, Limited};
 use parlance_embedded::Host;
 use parlance_functions::backend::SendError;
@@ -66,6 +68,12 @@ impl Host for SpinHost {
 /// It follows no redirect, which could carry credentials elsewhere.
 async fn send(request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, SendError> {
     let failed = |error: &dyn std::fmt::Display| SendError(error.to_string());
+    let mut request = request;
+    // Said, since a host that is not told sends the body in chunks, which storage does not take.
+    if !request.body().is_empty() {
+        let length = HeaderValue::from(request.body().len());
+        request.headers_mut().insert(CONTENT_LENGTH, length);
+    }
     let request = request.map(|body| Full::new(Bytes::from(body)));
     let response = spin_sdk::http::send(request)
         .await
