@@ -19,7 +19,10 @@ function open(base, path, token) {
     perMessageDeflate: { threshold: 0 },
   });
   const frames = [];
-  socket.on("message", (data) => frames.push(JSON.parse(String(data))));
+  socket.on("message", (data) => {
+    const frame = JSON.parse(String(data));
+    frames.push(...(frame.type === "batch" ? frame.frames : [frame]));
+  });
   const closed = new Promise((done) => socket.on("close", (code) => done(code)));
   socket.on("error", () => {});
   return new Promise((done) => socket.on("open", () => done({ socket, frames, closed })));

@@ -1,6 +1,9 @@
 //! `batch` frames: several frames in one message, put together from frames that are written
 //! already, so that each is written once for all who get it.
 
+/// As many frames as this go as they are: a client that writes a message is answered with a plain
+/// acknowledgement, and batches are seen where there is a load that they save something on.
+pub const FEW_FRAMES: usize = 3;
 /// Frames in one batch.
 pub const BATCH_FRAMES: usize = 100;
 /// Bytes of frames after which a batch is full.
@@ -9,10 +12,16 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 const OPEN: &str = r#"{"type":"batch","frames":["#;
 const CLOSE: &str = "]}";
 
-/// Puts frames that go to one socket into as few messages as it takes, in order. One that would
-/// be alone in its batch goes as it is.
+/// Puts frames that go to one socket into as few messages as it takes, in order. A few go as they
+/// are, and so does one that would be alone in its batch.
 #[must_use]
 pub fn pack<T: AsRef<str>>(frames: &[T]) -> Vec<String> {
+    if frames.len() <= FEW_FRAMES {
+        return frames
+            .iter()
+            .map(|frame| frame.as_ref().to_owned())
+            .collect();
+    }
     let mut messages = Vec::new();
     let mut batch: Vec<&str> = Vec::new();
     let mut bytes = 0;
@@ -51,13 +60,15 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_goes_as_it_is_and_several_as_a_batch() {
+    fn a_few_frames_go_as_they_are_and_more_as_a_batch() {
         let pong = ServerFrame::Pong.to_text();
         assert_eq!(pack::<&str>(&[]), Vec::<String>::new());
         assert_eq!(pack(&[&pong]), std::slice::from_ref(&pong));
-        let packed = pack(&[&pong, &pong]);
+        let few = vec![pong; FEW_FRAMES];
+        assert_eq!(pack(&few), few);
+        let packed = pack(&vec![&few[0]; FEW_FRAMES + 1]);
         let whole = ServerFrame::Batch {
-            frames: vec![ServerFrame::Pong, ServerFrame::Pong],
+            frames: vec![ServerFrame::Pong; FEW_FRAMES + 1],
         };
         assert_eq!(packed, [whole.to_text()]);
     }
