@@ -108,7 +108,7 @@ impl DurableObject for Conversation {
         // Whether an alarm is set says whether something may be left to deliver.
         let learner = Rc::clone(&core);
         alarm::learn(&core.state, move |at| {
-            learner.service()?.alarm_is(at);
+            learner.service()?.alarm_is(at, SystemClock.now());
             Ok(())
         });
         Self { core }

@@ -200,12 +200,12 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// The memory of an object that is constructed.
+    /// The memory of an object that is constructed now, with what its alarm is set to.
     #[must_use]
     pub fn new(
         id: ObjectId,
         disk: &Rc<Disk>,
-        alarm: Option<Timestamp>,
+        (alarm, now): (Option<Timestamp>, Timestamp),
         sockets: &BTreeMap<WireId, String>,
         wave: usize,
         window: Option<HotWindow>,
@@ -213,7 +213,7 @@ impl Memory {
         match id {
             ObjectId::Conversation(_) => Self::Conversation(Box::new(ConversationModel::new(
                 Rc::clone(disk),
-                alarm,
+                (alarm, now),
                 sockets,
                 wave,
                 window,

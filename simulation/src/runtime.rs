@@ -97,13 +97,21 @@ impl World {
         }
         let (wave, window) = (self.plan.wave, self.plan.window());
         let object = self.objects.entry(id).or_insert_with(Object::new);
+        let now = BEGINNING.saturating_add_unsigned(self.now) + object.skew;
+        let now = Timestamp::from_millis(now);
         let memory = object.memory.get_or_insert_with(|| {
             let alarm = alarm.unwrap_or(object.alarm);
-            Memory::new(id, &object.disk, alarm, &object.sockets, wave, window)
+            Memory::new(
+                id,
+                &object.disk,
+                (alarm, now),
+                &object.sockets,
+                wave,
+                window,
+            )
         });
-        let now = BEGINNING.saturating_add_unsigned(self.now) + object.skew;
         let mut turn = Turn {
-            now: Timestamp::from_millis(now),
+            now,
             dice: &self.dice,
             sockets: &mut object.sockets,
             pings: &object.pings,

@@ -61,7 +61,7 @@ impl<H: Host> Turn<'_, H> {
         } else {
             Alarm::default()
         };
-        service.alarm_is(written_alarm.at);
+        service.alarm_is(written_alarm.at, self.now);
         Ok(LoadedConversation {
             object,
             service,

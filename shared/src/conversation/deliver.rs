@@ -260,6 +260,7 @@ impl<S: Sql> ConversationService<S> {
     pub(super) fn begin_alarm(&mut self, now: Timestamp) {
         if self.alarm_at.is_none() {
             self.state = None;
+            self.is_alarm_near = true;
         }
         self.alarm_at = Some(now);
     }

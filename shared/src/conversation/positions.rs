@@ -7,7 +7,8 @@
 //!   than that of the first.
 //! - Positions are written behind, by the alarm, which is set to go off before an idle object
 //!   loses its memory. What a crash loses is learned again from the member's user object, which
-//!   tells its position with every delivery that it takes.
+//!   tells its position with every delivery that it takes: while that alarm is set, a memory that
+//!   is made anew gives the last event again to each who is not known to have read it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

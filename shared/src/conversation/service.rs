@@ -230,6 +230,8 @@ pub struct ConversationService<S> {
     pub(super) scope: i64,
     /// What the alarm is set to.
     pub(super) alarm_at: Option<Timestamp>,
+    /// Whether it was near when memory was made: positions that are not written down may be lost.
+    pub(super) is_alarm_near: bool,
     pub(super) state: Option<State>,
     pub(super) typing: Typing,
     pub(super) outbox: Outbox,
@@ -254,6 +256,7 @@ impl<S: Sql> ConversationService<S> {
             sql,
             scope,
             alarm_at: None,
+            is_alarm_near: false,
             state: None,
             typing: Typing::new(),
             outbox: Outbox::new(),
@@ -274,8 +277,9 @@ impl<S: Sql> ConversationService<S> {
     }
 
     /// Says what the alarm is set to, if it is, before anything else is asked.
-    pub const fn alarm_is(&mut self, at: Option<Timestamp>) {
+    pub fn alarm_is(&mut self, at: Option<Timestamp>, now: Timestamp) {
         self.alarm_at = at;
+        self.is_alarm_near = at.is_some_and(|at| at <= delivery_alarm(now + RECOVERY_DELAY));
     }
 
     /// Which conversation it is, where it exists and is in memory.
@@ -342,6 +346,17 @@ impl<S: Sql> ConversationService<S> {
                     .copied()
                     .filter(|(id, _)| members.contains_key(id)),
             );
+            // It may look after positions that were lost with the memory before they were written,
+            // unless it is far away or there for a timer. Who may be further than is written is
+            // given the last event again, and says so.
+            if self.is_alarm_near && timer_at.is_none_or(|at| self.alarm_at < Some(at)) {
+                let last = Seq::new(head.get().saturating_sub(1));
+                let unknown =
+                    |id: &UserId| places.get(id).is_none_or(|place| place.read.seq < head);
+                for (_, taken) in taken.iter_mut().filter(|(id, _)| unknown(id)) {
+                    *taken = taken.map(|seq| seq.min(last));
+                }
+            }
         } else {
             taken.values_mut().for_each(|seq| *seq = Some(head));
         }
@@ -564,9 +579,14 @@ impl<S: Sql> ConversationService<S> {
 
     /// Sets the alarm where none is set that goes off soon: before an idle object is evicted.
     pub(super) fn arm_soon(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let by = delivery_alarm(now + RECOVERY_DELAY);
-        if self.alarm_at.is_some_and(|at| at <= by) {
-            return None;
+        let mut by = delivery_alarm(now + RECOVERY_DELAY);
+        if let Some(at) = self.alarm_at.filter(|at| *at <= by) {
+            let timer_at = self.state.as_ref().and_then(|state| state.timer_at);
+            if timer_at != Some(at) {
+                return None;
+            }
+            // One that waits for a timer alone says nothing of positions: it goes off before.
+            by = delivery_alarm(Timestamp::from_millis(at.as_millis().saturating_sub(2)));
         }
         self.no_longer_for_archive();
         self.alarm_at = Some(by);

@@ -51,7 +51,7 @@ fn session(kept: &str) -> Option<SocketSession> {
 impl ConversationModel {
     pub(super) fn new(
         disk: Rc<Disk>,
-        alarm: Option<Timestamp>,
+        (alarm, now): (Option<Timestamp>, Timestamp),
         sockets: &BTreeMap<WireId, String>,
         wave: usize,
         window: Option<HotWindow>,
@@ -60,7 +60,7 @@ impl ConversationModel {
         if let Some(window) = window {
             service = service.with_archive(window);
         }
-        service.alarm_is(alarm);
+        service.alarm_is(alarm, now);
         let attached = sockets
             .iter()
             .filter_map(|(wire, kept)| Some((*wire, session(kept)?)))

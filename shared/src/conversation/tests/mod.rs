@@ -194,7 +194,7 @@ impl World {
     /// The process dies: memory is gone, the alarm and what was committed are not.
     fn crash(&mut self) {
         self.service = ConversationService::new(Rc::clone(&self.sql), OBJECT_SCOPE);
-        self.service.alarm_is(self.alarm);
+        self.service.alarm_is(self.alarm, self.now);
     }
 }
 

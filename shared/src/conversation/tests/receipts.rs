@@ -306,6 +306,58 @@ fn a_crash_forgets_positions_and_the_next_delivery_teaches_them_again() {
     assert_eq!(info(&mut world, 0, sent).read_by.len(), 1);
 }
 
+/// Everything that is due is delivered; user 1 has come to `position`.
+fn deliver_all(world: &mut World, head: u64, position: MemberPosition) -> Vec<(UserId, usize)> {
+    let mut round = Round::default();
+    let mut told = Vec::new();
+    while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+        told.push((delivery.user_id, delivery.news.events.len()));
+        let reply = Delivered {
+            head_seq: Seq::new(head),
+            position: if delivery.user_id == world.users[1] {
+                position
+            } else {
+                self::position(0, 0)
+            },
+        };
+        world
+            .service
+            .delivered(delivery.user_id, &reply, world.now)
+            .unwrap();
+    }
+    told
+}
+
+#[test]
+fn a_crash_forgets_positions_and_the_alarm_asks_for_them_where_all_is_delivered() {
+    let mut world = World::direct();
+    for at in 0..80 {
+        world.send(0, &format!("message {at}"));
+        world.now = world.now + Duration::from_secs(1);
+    }
+    let last = world.send(0, "the last").message_id;
+    while world.alarm.is_some() {
+        deliver_all(&mut world, 81, position(0, 0));
+        world.now = world.alarm.unwrap();
+        world.ring();
+    }
+    assert!(world.service.next_delivery_at().is_none());
+    mark(&mut world, 1, 81, 81);
+    world.crash();
+    assert_eq!(info(&mut world, 0, last).pending, [world.users[1]]);
+    let asked = deliver_all(&mut world, 81, position(81, 81));
+    let again: Vec<_> = world.users[..2].iter().map(|id| (*id, 1)).collect();
+    assert_eq!(asked, again, "the last event, once each");
+    assert_eq!(info(&mut world, 0, last).read_by.len(), 1);
+    // What has been written is not asked for again.
+    world.now = world.alarm.unwrap();
+    world.ring();
+    assert_eq!(world.alarm, None);
+    world.crash();
+    assert_eq!(deliver_all(&mut world, 81, position(0, 0)), []);
+    assert_eq!(info(&mut world, 0, last).read_by.len(), 1);
+}
+
 #[test]
 fn a_database_of_version_1_opens_and_keeps_what_it_holds() {
     let sql = NativeSql::in_memory().unwrap();
