@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(pack(&[&pong]), std::slice::from_ref(&pong));
         let few = vec![pong; FEW_FRAMES];
         assert_eq!(pack(&few), few);
-        let packed = pack(&vec![&few[0]; FEW_FRAMES + 1]);
+        let packed = pack(&[&few[0]; FEW_FRAMES + 1]);
         let whole = ServerFrame::Batch {
             frames: vec![ServerFrame::Pong; FEW_FRAMES + 1],
         };
