@@ -1,10 +1,10 @@
 //! Calls that objects make to objects.
 
 use js_sys::JsString;
-use parlance_shared::ids::{DeviceId, UserId};
+use parlance_shared::ids::UserId;
 use parlance_shared::object::{Call, ObjectClass};
 use parlance_shared::protocol::seq::Seq;
-use parlance_shared::user::call::{Delivered, UserObject};
+use parlance_shared::user::call::{AttachedDevice, Delivered, UserObject};
 use worker::Env;
 
 use crate::stub::{self, CallFailure};
@@ -49,12 +49,13 @@ impl Delivery {
         env: &Env,
         id: UserId,
         visible_from: Seq,
-        attached: &[DeviceId],
+        attached: &[AttachedDevice],
     ) -> Result<Delivered, CallFailure> {
         // Joined in JavaScript, which does not copy the events to do so.
+        let devices = devices(attached).map_err(CallFailure::impossible)?;
         let body = JsString::from(up_to_id(id, visible_from))
             .concat(&self.alike)
-            .concat(&JsString::from(devices(attached)));
+            .concat(&JsString::from(devices));
         let name = UserObject::object_name(&id);
         let answer = stub::call_raw(env, UserObject::BINDING, &name, &body).await?;
         stub::read_answer(&answer)
@@ -69,13 +70,12 @@ fn alike(conversation: &str, events: &str) -> String {
     format!(r#","conversation":{conversation},"events":{events}"#)
 }
 
-fn devices(attached: &[DeviceId]) -> String {
+fn devices(attached: &[AttachedDevice]) -> serde_json::Result<String> {
     if attached.is_empty() {
-        return "}}".to_owned();
+        return Ok("}}".to_owned());
     }
-    // An id needs no escaping.
-    let ids: Vec<_> = attached.iter().map(|id| format!(r#""{id}""#)).collect();
-    format!(r#","attached_devices":[{}]}}}}"#, ids.join(","))
+    let written = serde_json::to_string(attached)?;
+    Ok(format!(r#","attached_devices":{written}}}}}"#))
 }
 
 #[cfg(test)]
@@ -98,7 +98,10 @@ mod tests {
             member_count: 2,
             created_at: Timestamp::from_millis(0),
         };
-        let device = "00000000-0000-4000-8000-000000000003".parse().unwrap();
+        let device = AttachedDevice {
+            device_id: "00000000-0000-4000-8000-000000000003".parse().unwrap(),
+            heard_at: Timestamp::from_millis(1),
+        };
         for attached_devices in [Vec::new(), vec![device], vec![device, device]] {
             let request = UserRequest::from(Deliver {
                 user_id: id,
@@ -111,7 +114,7 @@ mod tests {
             assert_eq!(
                 up_to_id(id, Seq::new(17))
                     + &alike(&conversation, "[]")
-                    + &devices(&attached_devices),
+                    + &devices(&attached_devices).unwrap(),
                 serde_json::to_string(&request).unwrap()
             );
         }

@@ -175,7 +175,7 @@ impl CallFailure {
         }
     }
 
-    fn impossible(error: impl std::fmt::Display) -> Self {
+    pub(crate) fn impossible(error: impl std::fmt::Display) -> Self {
         Self::Impossible(error.to_string())
     }
 }

@@ -175,6 +175,7 @@ impl Conversation {
         let session = |user: &UserId| SocketSession {
             user_id: *user,
             device_id: DeviceId::random(&entropy),
+            opened_at: NOW,
             expires_at: LATER,
             since: Seq::ZERO,
         };

@@ -21,6 +21,7 @@ use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::frame::{CloseCode, ServerFrame};
 use parlance_shared::protocol::seq::Seq;
 use parlance_shared::time::Timestamp;
+use parlance_shared::user::call::AttachedDevice;
 use worker::{State, WebSocketIncomingMessage};
 
 use super::OBJECT;
@@ -94,6 +95,15 @@ impl Attached {
         self.is_ended.get()
     }
 
+    /// When its client last said something or pinged, as far as is known.
+    fn last_sign(&self, state: &State) -> Option<Timestamp> {
+        let ping = self.socket.last_ping(state).unwrap_or_else(|error| {
+            host::log_failure(OBJECT, "no_ping_time", &error.to_string());
+            None
+        });
+        ping.max(self.heard.get())
+    }
+
     fn say(&self, said: Said) {
         self.own.borrow_mut().push(said);
     }
@@ -106,11 +116,7 @@ impl Attached {
         unheard.bytes += bytes;
         if unheard.bytes - unheard.looked_at >= LOOK_AFTER {
             unheard.looked_at = unheard.bytes;
-            let ping = self.socket.last_ping(state).unwrap_or_else(|error| {
-                host::log_failure(OBJECT, "no_ping_time", &error.to_string());
-                None
-            });
-            if ping.max(self.heard.get()).is_some_and(|at| at >= since) {
+            if self.last_sign(state).is_some_and(|at| at >= since) {
                 unheard = Unheard::default();
             }
         }
@@ -223,20 +229,17 @@ impl AttachedSockets {
     }
 
     /// The devices of `user_id` that are attached and are shown here what comes after `after`.
-    pub fn devices_of(&self, user_id: UserId, after: Seq, now: Timestamp) -> Vec<DeviceId> {
-        let mut devices: Vec<_> = self
-            .list
-            .borrow()
-            .values()
-            .map(|attached| attached.session)
-            .filter(|session| {
-                session.user_id == user_id && session.expires_at > now && session.since <= after
-            })
-            .map(|session| session.device_id)
-            .collect();
-        devices.sort_unstable();
-        devices.dedup();
-        devices
+    pub fn devices_of(
+        &self,
+        state: &State,
+        user_id: UserId,
+        after: Seq,
+        now: Timestamp,
+    ) -> Vec<AttachedDevice> {
+        let list = self.list.borrow();
+        let sockets = list.values().map(|attached| (&attached.session, attached));
+        let heard = |attached: &Rc<Attached>| attached.last_sign(state);
+        socket::attached_devices(sockets, heard, user_id, after, now)
     }
 
     /// Holds back what is said from now on, until [`Self::release`].
@@ -402,6 +405,7 @@ mod tests {
         let session = SocketSession {
             user_id: UserId::random(&entropy),
             device_id: DeviceId::random(&entropy),
+            opened_at: Timestamp::from_millis(4),
             expires_at: Timestamp::from_millis(5),
             since: Seq::new(2),
         };

@@ -137,7 +137,9 @@ impl Core {
         after: Seq,
         delivery: Rc<call::Delivery>,
     ) {
-        let attached = self.attached.devices_of(user_id, after, SystemClock.now());
+        let attached = self
+            .attached
+            .devices_of(&self.state, user_id, after, SystemClock.now());
         let outcome = delivery
             .to(&self.env, user_id, visible_from, &attached)
             .await;
@@ -231,7 +233,9 @@ impl Core {
         while let Some(frames) = next.take() {
             let now = SystemClock.now();
             // What passes is shown to whoever is attached, whatever it has of the log.
-            let attached_devices = self.attached.devices_of(user_id, Seq::new(u64::MAX), now);
+            let attached_devices =
+                self.attached
+                    .devices_of(&self.state, user_id, Seq::new(u64::MAX), now);
             let signal = Signal {
                 user_id,
                 frames,

@@ -10,14 +10,14 @@ use super::archive::delivery_alarm;
 use super::lanes::Due;
 use super::service::{ConversationService, Effects, RECOVERY_DELAY, State};
 use super::store::Viewer;
-use crate::ids::{DeviceId, UserId};
+use crate::ids::UserId;
 use crate::planted::{self, Bug};
 use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
-use crate::user::call::{ConversationSummary, Deliver, Delivered};
+use crate::user::call::{AttachedDevice, ConversationSummary, Deliver, Delivered};
 
 /// After how many events delivered to all the position is written down. Going on from an older
 /// one repeats at most this many events, which user objects ignore.
@@ -60,7 +60,7 @@ pub struct Delivery {
 impl Delivery {
     /// The request, where `attached_devices` of the member's devices are attached here.
     #[must_use]
-    pub fn call(&self, attached_devices: Vec<DeviceId>) -> Deliver {
+    pub fn call(&self, attached_devices: Vec<AttachedDevice>) -> Deliver {
         Deliver {
             user_id: self.user_id,
             visible_from: self.visible_from,

@@ -18,6 +18,7 @@ use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 use crate::time::Timestamp;
+use crate::user::call::AttachedDevice;
 
 /// Whom a socket speaks for; kept with the socket while the object sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct SocketSession {
     pub user_id: UserId,
     /// On which device.
     pub device_id: DeviceId,
+    /// When it was opened.
+    #[serde(default = "long_ago")]
+    pub opened_at: Timestamp,
     /// When the token that opened it expires.
     pub expires_at: Timestamp,
     /// The events after this one come by this socket.
@@ -33,15 +37,60 @@ pub struct SocketSession {
     pub since: Seq,
 }
 
-impl From<&OpenSocket> for SocketSession {
-    fn from(open: &OpenSocket) -> Self {
+/// Of a socket that was opened before this was kept.
+const fn long_ago() -> Timestamp {
+    Timestamp::from_millis(0)
+}
+
+impl SocketSession {
+    /// Of a socket that is opened now, and shows the events after `since`.
+    #[must_use]
+    pub const fn opened(open: &OpenSocket, since: Seq, now: Timestamp) -> Self {
         Self {
             user_id: open.user_id,
             device_id: open.device_id,
+            opened_at: now,
             expires_at: open.expires_at,
-            since: open.after_seq.unwrap_or(Seq::ZERO),
+            since,
         }
     }
+
+    /// Whether events after `after` are shown here to `user_id`.
+    fn shows(&self, user_id: UserId, after: Seq, now: Timestamp) -> bool {
+        self.user_id == user_id && self.expires_at > now && self.since <= after
+    }
+}
+
+/// The devices of `user_id` that are shown here what comes after `after`. `sockets` are those that
+/// are attached; `heard` says when a client last gave a sign of life, where it has.
+pub fn attached_devices<'a, T: 'a>(
+    sockets: impl IntoIterator<Item = (&'a SocketSession, T)>,
+    heard: impl Fn(T) -> Option<Timestamp>,
+    user_id: UserId,
+    after: Seq,
+    now: Timestamp,
+) -> Vec<AttachedDevice> {
+    let mut devices: Vec<AttachedDevice> = Vec::new();
+    for (session, socket) in sockets {
+        if !session.shows(user_id, after, now) {
+            continue;
+        }
+        let device_id = session.device_id;
+        let heard_at = session
+            .opened_at
+            .max(heard(socket).unwrap_or(session.opened_at));
+        match devices
+            .iter_mut()
+            .find(|device| device.device_id == device_id)
+        {
+            Some(device) => device.heard_at = device.heard_at.max(heard_at),
+            None => devices.push(AttachedDevice {
+                device_id,
+                heard_at,
+            }),
+        }
+    }
+    devices
 }
 
 /// What comes of a frame.
@@ -84,10 +133,7 @@ pub fn open<S: Sql>(
         None => Vec::new(),
     };
     Ok(Opened {
-        session: SocketSession {
-            since: open.after_seq.unwrap_or(head),
-            ..SocketSession::from(open)
-        },
+        session: SocketSession::opened(open, open.after_seq.unwrap_or(head), now),
         hello: ServerFrame::AuthAck(hello),
         replay,
     })

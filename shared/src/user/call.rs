@@ -233,7 +233,16 @@ pub struct Deliver {
     /// The recipient's devices that are attached to the conversation itself, and have the
     /// events from there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attached_devices: Vec<DeviceId>,
+    pub attached_devices: Vec<AttachedDevice>,
+}
+
+/// A device that is attached to a conversation itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedDevice {
+    /// Which.
+    pub device_id: DeviceId,
+    /// When its client last gave a sign of life there: opened the socket, said something, pinged.
+    pub heard_at: Timestamp,
 }
 
 /// How far the user object has come.
@@ -254,7 +263,7 @@ pub struct Signal {
     pub frames: Vec<ServerFrame>,
     /// The user's devices that are attached to the conversation itself, and have it from there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attached_devices: Vec<DeviceId>,
+    pub attached_devices: Vec<AttachedDevice>,
 }
 
 /// The user has read a conversation up to somewhere: over HTTP, or on the conversation's socket.

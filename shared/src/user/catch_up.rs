@@ -9,7 +9,7 @@ use super::pending::Pending;
 use super::service::UserService;
 use super::session::Session;
 use crate::conversation::call::ListEvents;
-use crate::ids::{ConversationId, DeviceId};
+use crate::ids::ConversationId;
 use crate::limits;
 use crate::planted::{self, Bug};
 use crate::protocol::event::{Event, EventPage};
@@ -18,6 +18,7 @@ use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 use crate::time::Timestamp;
+use crate::user::call::AttachedDevice;
 
 /// Events asked for at once.
 const CATCH_UP_EVENTS: u32 = 500;
@@ -222,7 +223,7 @@ impl<S: Sql> UserService<S> {
         &mut self,
         conversation_id: ConversationId,
         events: Vec<Event>,
-        elsewhere: &[DeviceId],
+        elsewhere: &[AttachedDevice],
         now: Timestamp,
         effects: &mut Effects,
     ) {
@@ -243,7 +244,7 @@ impl<S: Sql> UserService<S> {
             }
             let is_behind = session.behind.contains_key(&conversation_id)
                 && !planted::is_on(Bug::PushedWhileBehind);
-            if elsewhere.contains(&session.kept.device_id) || is_behind {
+            if session.has_from_there(elsewhere) || is_behind {
                 continue;
             }
             for event in &events {

@@ -280,7 +280,7 @@ impl<S: Sql> UserService<S> {
             .sessions
             .values()
             .filter(|session| session.kept.expires_at > now)
-            .filter(|session| !call.attached_devices.contains(&session.kept.device_id))
+            .filter(|session| !session.has_from_there(&call.attached_devices))
             .map(|session| session.kept.socket)
             .collect();
         let frames = call.frames;

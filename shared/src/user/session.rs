@@ -9,16 +9,20 @@
 //!   same, a session that was catching up ends, and its client comes back for what it lacks.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{OpenSession, Transport};
+use super::call::{AttachedDevice, OpenSession, Transport};
 use super::effect::SocketId;
 use crate::frame_rate::FrameRates;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::planted::{self, Bug};
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
+
+/// By how much the clocks of two objects may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
 /// What is kept with a socket while the object sleeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +109,16 @@ impl Session {
             last_frame: None,
             rates: FrameRates::default(),
         }
+    }
+
+    /// Whether its device has what a conversation tells from the conversation itself: it is
+    /// `attached` there. A socket there that has been silent since this session was opened may be
+    /// one that died without a word, and its device came back: better twice than not at all.
+    pub fn has_from_there(&self, attached: &[AttachedDevice]) -> bool {
+        attached
+            .iter()
+            .filter(|device| device.device_id == self.kept.device_id)
+            .any(|device| device.heard_at + CLOCKS_DIFFER >= self.kept.opened_at)
     }
 
     /// Whether it was catching up when memory was lost: what it lacks is not known any more.

@@ -22,7 +22,7 @@ use parlance_shared::protocol::problem::{Code, ServiceError};
 use parlance_shared::protocol::seq::Seq;
 use parlance_shared::sql::{OBJECT_SCOPE, SqlError};
 use parlance_shared::time::Timestamp;
-use parlance_shared::user::call::{Delivered, HideMessage, Signal, UserRequest};
+use parlance_shared::user::call::{AttachedDevice, Delivered, HideMessage, Signal, UserRequest};
 
 use super::archiving::Archiving;
 use super::{CallId, Failure, Needer, ObjectId, Outcome, Output, Then, Timer, Turn, WireId, told};
@@ -228,7 +228,7 @@ impl ConversationModel {
     fn hand_over(&mut self, turn: &mut Turn<'_>, delivery: &Delivery) {
         let user_id = delivery.user_id;
         let after = first(&delivery.news);
-        let attached = self.devices_of(user_id, after, turn.now);
+        let attached = self.devices_of(turn, user_id, after);
         let request = UserRequest::Deliver(delivery.call(attached));
         self.ask(turn, user_id, &request, Then::HandOver(user_id));
     }
@@ -287,7 +287,7 @@ impl ConversationModel {
     }
 
     fn hand_signal(&mut self, turn: &mut Turn<'_>, user_id: UserId, frames: Vec<ServerFrame>) {
-        let attached_devices = self.devices_of(user_id, Seq::new(u64::MAX), turn.now);
+        let attached_devices = self.devices_of(turn, user_id, Seq::new(u64::MAX));
         let signal = Signal {
             user_id,
             frames,
@@ -370,19 +370,10 @@ impl ConversationModel {
 
 /// The sockets that are attached.
 impl ConversationModel {
-    fn devices_of(&self, user_id: UserId, after: Seq, now: Timestamp) -> Vec<DeviceId> {
-        let mut devices: Vec<_> = self
-            .attached
-            .iter()
-            .map(|(_, session)| session)
-            .filter(|session| {
-                session.user_id == user_id && session.expires_at > now && session.since <= after
-            })
-            .map(|session| session.device_id)
-            .collect();
-        devices.sort_unstable();
-        devices.dedup();
-        devices
+    fn devices_of(&self, turn: &Turn<'_>, user_id: UserId, after: Seq) -> Vec<AttachedDevice> {
+        let sockets = self.attached.iter().map(|(wire, session)| (session, wire));
+        let heard = |wire: &WireId| turn.pings.get(wire).copied();
+        socket::attached_devices(sockets, heard, user_id, after, turn.now)
     }
 
     fn broadcast(&mut self, turn: &mut Turn<'_>, events: &[Event], unseen: &Unseen) {

@@ -505,6 +505,7 @@ fn each_frame_of_a_conversation_s_socket_does_what_the_table_says() {
         let session = SocketSession {
             user_id: stage.world.users[actor(kind, who)],
             device_id: DeviceId::random(&stage.world.entropy),
+            opened_at: stage.world.now,
             expires_at: stage.world.now + std::time::Duration::from_secs(60),
             since: Seq::ZERO,
         };

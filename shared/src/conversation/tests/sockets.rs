@@ -21,7 +21,7 @@ fn opening(world: &World, user: usize, after_seq: Option<u64>) -> OpenSocket {
 }
 
 fn say(world: &mut World, user: usize, text: &str) -> Outcome {
-    let session = SocketSession::from(&opening(world, user, None));
+    let session = SocketSession::opened(&opening(world, user, None), Seq::ZERO, world.now);
     on_text(
         &mut world.service,
         &session,
@@ -143,7 +143,7 @@ fn only_what_breaks_the_protocol_closes_the_socket() {
         say(&mut world, 3, r#"{"type":"ping"}"#).close,
         Some(CloseCode::NotMember)
     );
-    let session = SocketSession::from(&opening(&world, 0, None));
+    let session = SocketSession::opened(&opening(&world, 0, None), Seq::ZERO, world.now);
     let later = session.expires_at;
     let outcome = on_text(
         &mut world.service,
@@ -238,7 +238,7 @@ fn typing_works_here_and_presence_does_not() {
 #[test]
 fn a_device_that_says_too_much_is_told_when_to_go_on() {
     let mut world = World::direct();
-    let session = SocketSession::from(&opening(&world, 0, None));
+    let session = SocketSession::opened(&opening(&world, 0, None), Seq::ZERO, world.now);
     let mut refusals = Vec::new();
     for _ in 0..61 {
         let message = world.text("hello");

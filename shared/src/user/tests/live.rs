@@ -14,6 +14,7 @@ use crate::protocol::frame::{CloseCode, ServerFrame};
 use crate::protocol::group::{GroupChange, MemberRemoved};
 use crate::protocol::message::{MessageAck, MessageStatus};
 use crate::protocol::problem::Code;
+use crate::user::call::AttachedDevice;
 
 /// A user's object with its sockets, and the conversations that it asks.
 struct Live {
@@ -755,13 +756,51 @@ fn a_device_that_is_attached_to_the_conversation_has_its_events_from_there() {
         user_id: me(),
         conversation: group_summary(1, "Hikers"),
         events: live.logs[&id].clone(),
-        attached_devices: vec![phone],
+        attached_devices: vec![AttachedDevice {
+            device_id: phone,
+            heard_at: live.now(),
+        }],
     };
     let now = live.now();
     let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
     live.carry_out(effects);
     assert_eq!(live.seqs(socket, id), Vec::<u64>::new());
     assert_eq!(live.seqs(other, id), [1]);
+}
+
+#[test]
+fn a_device_that_came_back_has_events_here_though_its_old_socket_seems_attached() {
+    let (mut live, phone) = Live::new();
+    live.fixture.clock.advance(MINUTE);
+    let died = live.now();
+    live.fixture.clock.advance(MINUTE);
+    let socket = live.open(phone);
+    let id = group(1);
+    live.logs.insert(id, vec![message(id, 1, user(2))]);
+    let mut call = Deliver {
+        visible_from: Seq::new(1),
+        user_id: me(),
+        conversation: group_summary(1, "Hikers"),
+        events: live.logs[&id].clone(),
+        attached_devices: vec![AttachedDevice {
+            device_id: phone,
+            heard_at: died,
+        }],
+    };
+    let now = live.now();
+    let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
+    live.carry_out(effects);
+    assert_eq!(live.seqs(socket, id), [1], "the old socket may be dead");
+    // It was not: its client has pinged.
+    let next = message(id, 2, user(2));
+    live.logs.get_mut(&id).unwrap().push(next.clone());
+    call.events = vec![next];
+    live.fixture.clock.advance(MINUTE);
+    let now = live.now();
+    call.attached_devices[0].heard_at = now;
+    let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
+    live.carry_out(effects);
+    assert_eq!(live.seqs(socket, id), [1]);
 }
 
 #[test]
