@@ -80,6 +80,24 @@ pub(super) struct Taken {
     pub preview_expires_at: Option<Timestamp>,
 }
 
+impl Taken {
+    /// Of an old delivery of a conversation that the user has taken off the list.
+    fn nothing_of(head_seq: Seq, read_receipts: bool) -> Self {
+        Self {
+            before: Some(head_seq),
+            head_seq,
+            position: MemberPosition {
+                delivered_seq: head_seq,
+                read_seq: Seq::ZERO,
+                read_receipts,
+            },
+            hidden: HiddenSeqs::default(),
+            counts_less: false,
+            preview_expires_at: None,
+        }
+    }
+}
+
 /// What sessions have acknowledged of a conversation and is not written down.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Unsaved(pub BTreeMap<DeviceId, Seq>);
@@ -115,11 +133,12 @@ impl Store<'_> {
                 c.last_message,
                 EXISTS (SELECT 1 FROM inbox_hidden h WHERE h.scope = p.scope
                     AND h.conversation_id = ? AND h.seq > coalesce(c.head_seq, 0)),
-                coalesce(c.membership, 0) <> 0
+                coalesce(c.membership, 0) <> 0, f.head_seq
              FROM profile p
              LEFT JOIN inbox c ON c.scope = p.scope AND c.conversation_id = ?
+             LEFT JOIN inbox_forgotten f ON f.scope = p.scope AND f.conversation_id = ?
              WHERE p.scope = ?",
-            params![id, id, self.scope],
+            params![id, id, id, self.scope],
         )?;
         let Some(row) = found.first() else {
             return Ok(None);
@@ -152,6 +171,12 @@ impl Store<'_> {
             "ids of devices",
             read_devices,
         )?;
+        let forgotten: Option<Seq> = row.get(12)?;
+        if let Some(head_seq) =
+            forgotten.filter(|head| known.is_none() && call.visible_from <= *head)
+        {
+            return Ok(Some(Taken::nothing_of(head_seq, privacy.read_receipts)));
+        }
         let before = known.as_ref().map(|known| known.head_seq);
         let hides_new: bool = row.get(10)?;
         let hidden = match (hides_new, news::first_target(events)) {
@@ -184,6 +209,9 @@ impl Store<'_> {
                 let before = Seq::new(first.get().saturating_sub(1));
                 let progress = progress(&Positions::default(), before);
                 self.insert(owner, conversation, &news, &progress)?;
+                if forgotten.is_some() {
+                    self.remember_conversation(id)?;
+                }
             }
             Some(known) => {
                 // Events that are all known tell that the delivery is an old one; its summary

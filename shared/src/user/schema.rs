@@ -10,7 +10,7 @@ pub const COMPONENT: &str = "user";
 /// `inbox` has no index beside its key that a plain message writes to: a delivered message costs its recipient one
 /// written row. What the list is ordered and filtered by stands in front of the long columns,
 /// so that a scan does not read those. `last_message` and `privacy` are JSON.
-pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, UNSEEN, PEOPLE];
+pub const MIGRATIONS: &[Migration] = &[FIRST, INBOX, PRESENCE, RENAMED, UNSEEN, PEOPLE, FORGOTTEN];
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -138,6 +138,18 @@ const PEOPLE: Migration = Migration {
             PRIMARY KEY (scope, user_id)
         ) WITHOUT ROWID",
     ],
+};
+
+/// What the user has taken off the list, and up to where it was known: what is delivered again does
+/// not bring it back.
+const FORGOTTEN: Migration = Migration {
+    version: 8,
+    statements: &["CREATE TABLE inbox_forgotten (
+            scope INTEGER NOT NULL,
+            conversation_id BLOB NOT NULL,
+            head_seq INTEGER NOT NULL,
+            PRIMARY KEY (scope, conversation_id)
+        ) WITHOUT ROWID"],
 };
 
 /// Where all objects share one database, `conversation` is a table of the conversations'

@@ -159,7 +159,23 @@ impl Store<'_> {
             params![self.scope, id],
         )?;
         self.sql.exec(
+            "INSERT INTO inbox_forgotten (scope, conversation_id, head_seq)
+             SELECT scope, conversation_id, head_seq FROM inbox
+             WHERE scope = ? AND conversation_id = ?
+             ON CONFLICT (scope, conversation_id) DO UPDATE SET head_seq = excluded.head_seq",
+            params![self.scope, id],
+        )?;
+        self.sql.exec(
             "DELETE FROM inbox WHERE scope = ? AND conversation_id = ?",
+            params![self.scope, id],
+        )?;
+        Ok(())
+    }
+
+    /// The user has come in again.
+    pub(super) fn remember_conversation(self, id: &ConversationId) -> Result<(), SqlError> {
+        self.sql.exec(
+            "DELETE FROM inbox_forgotten WHERE scope = ? AND conversation_id = ?",
             params![self.scope, id],
         )?;
         Ok(())

@@ -440,7 +440,7 @@ fn a_conversation_that_is_left_stays_in_the_list_until_it_is_taken_off() {
             conversation_id: group(1),
         };
         assert_eq!(people.asked(1, forget).unwrap_err().code, Code::Conflict);
-        people.deliver("Hikers", 1, vec![event]);
+        people.deliver("Hikers", 1, vec![event.clone()]);
         assert_eq!(people.item().membership, membership);
         let there = people.open(1, other);
         people.person(1).sent.clear();
@@ -449,6 +449,14 @@ fn a_conversation_that_is_left_stays_in_the_list_until_it_is_taken_off() {
             conversation_id: group(1),
         };
         assert_eq!(people.frames(there), [forgotten]);
+        assert_eq!(people.asked(1, forget).unwrap_err().code, Code::NotFound);
+        // What is delivered again, in part or in whole, does not bring it back.
+        people.person(1).sent.clear();
+        let mut again = messages(group(1), 1..=2);
+        people.deliver("Hikers", 1, again.clone());
+        again.push(event);
+        people.deliver("Hikers", 1, again);
+        assert_eq!(people.frames(there), []);
         assert_eq!(people.asked(1, forget).unwrap_err().code, Code::NotFound);
         people.deliver("Hikers", 7, vec![joined(group(1), 7)]);
         let item = people.item();
