@@ -186,12 +186,11 @@ impl DurableObject for Conversation {
         ws: WebSocket,
         code: usize,
         _reason: String,
-        _was_clean: bool,
+        was_clean: bool,
     ) -> worker::Result<()> {
         let socket = Socket::from(ws);
         if let Some(attached) = self.core.attached.find(&socket) {
-            self.core.attached.remove(&attached);
-            attached.forget_waiting();
+            self.core.detach(&attached, was_clean);
         }
         // Answers the close frame; a socket that is gone without one has nothing to answer.
         let code = u16::try_from(code).unwrap_or(1000);
@@ -213,7 +212,7 @@ impl DurableObject for Conversation {
 
     async fn websocket_error(&self, ws: WebSocket, _error: Error) -> worker::Result<()> {
         if let Some(attached) = self.core.attached.find(&Socket::from(ws)) {
-            self.core.attached.remove(&attached);
+            self.core.detach(&attached, false);
         }
         Ok(())
     }

@@ -256,7 +256,7 @@ impl World {
         };
         from.is_heard = false;
         let at = (self.now + wait).max(from.next_up);
-        self.at(at, Happening::Gone(wire));
+        self.at(at, Happening::Gone(wire, true));
     }
 
     /// A socket breaks. The object may learn of it late, or never; what was on its way to the
@@ -270,7 +270,7 @@ impl World {
         from.is_heard = false;
         if learns {
             let at = (self.now + wait).max(from.next_up);
-            self.at(at, Happening::Gone(wire));
+            self.at(at, Happening::Gone(wire, false));
         }
     }
 

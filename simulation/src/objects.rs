@@ -249,9 +249,9 @@ impl Memory {
     }
 
     /// A socket has closed.
-    pub fn closed(&mut self, turn: &mut Turn<'_>, wire: WireId) {
+    pub fn closed(&mut self, turn: &mut Turn<'_>, wire: WireId, was_clean: bool) {
         match self {
-            Self::Conversation(model) => model.closed(turn, wire),
+            Self::Conversation(model) => model.closed(turn, wire, was_clean),
             Self::User(model) => model.closed(turn, wire),
         }
     }

@@ -314,7 +314,7 @@ impl World {
     }
 
     /// The object learns that a socket has closed.
-    pub(crate) fn gone(&mut self, wire: WireId) {
+    pub(crate) fn gone(&mut self, wire: WireId, was_clean: bool) {
         let Some(id) = self.wires.get(&wire).map(|wire| wire.object) else {
             return;
         };
@@ -323,7 +323,9 @@ impl World {
             .get(&id)
             .is_some_and(|object| object.sockets.contains_key(&wire));
         if is_open {
-            self.turn(id, None, |memory, turn| memory.closed(turn, wire));
+            self.turn(id, None, |memory, turn| {
+                memory.closed(turn, wire, was_clean)
+            });
             self.end_turn(id);
         }
     }

@@ -57,8 +57,8 @@ pub enum Happening {
     Upgrade(WireId, String),
     /// A frame arrives at an object.
     Up(WireId, String),
-    /// An object learns that a socket has closed.
-    Gone(WireId),
+    /// An object learns that a socket has closed: its client said so, or it broke.
+    Gone(WireId, bool),
     /// Something arrives at a client.
     Down(WireId, Down),
     /// What an object wrote reaches the disk.
@@ -243,7 +243,7 @@ impl World {
             Happening::Return(call, outcome) => self.returned(call, outcome),
             Happening::Upgrade(wire, open) => self.upgrade(wire, &open),
             Happening::Up(wire, text) => self.up(wire, &text),
-            Happening::Gone(wire) => self.gone(wire),
+            Happening::Gone(wire, was_clean) => self.gone(wire, was_clean),
             Happening::Down(wire, down) => self.down(wire, down),
             Happening::Flush(object, life) => self.flush_due(object, life),
             Happening::Timer(object, life, timer) => self.timer(object, life, timer),

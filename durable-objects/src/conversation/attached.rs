@@ -96,7 +96,7 @@ impl Attached {
     }
 
     /// When its client last said something or pinged, as far as is known.
-    fn last_sign(&self, state: &State) -> Option<Timestamp> {
+    pub fn last_sign(&self, state: &State) -> Option<Timestamp> {
         let ping = self.socket.last_ping(state).unwrap_or_else(|error| {
             host::log_failure(OBJECT, "no_ping_time", &error.to_string());
             None

@@ -20,6 +20,7 @@ use parlance_shared::user::call::{Delivered, HideMessage, Signal};
 use worker::Delay;
 use worker::wasm_bindgen_futures::spawn_local;
 
+use super::attached::Attached;
 use super::{Core, OBJECT};
 use crate::call;
 use crate::host::{self, HostError, SystemClock};
@@ -269,6 +270,7 @@ impl Core {
             MarkKind::Read => call::user(&self.env, mark.user_id, mark.read())
                 .await
                 .map(|_| ()),
+            MarkKind::Left => call::user(&self.env, mark.user_id, mark.left()).await,
         };
         if let Err(failure) = outcome {
             if !matches!(failure, CallFailure::Refused(_)) {
@@ -295,6 +297,30 @@ impl Core {
 }
 
 impl Core {
+    /// A client has closed its socket, or it broke.
+    pub(super) fn detach(self: &Rc<Self>, attached: &Attached, was_clean: bool) {
+        self.attached.remove(attached);
+        attached.forget_waiting();
+        let now = SystemClock.now();
+        let session = &attached.session;
+        let others =
+            self.attached
+                .devices_of(&self.state, session.user_id, Seq::new(u64::MAX), now);
+        if others.iter().any(|one| one.device_id == session.device_id) {
+            return;
+        }
+        let since = session.certain_until(attached.last_sign(&self.state), was_clean, now);
+        let noted = self.service().and_then(|mut service| {
+            service
+                .socket_closed(session, since)
+                .map_err(|error| HostError(error.to_string()).into())
+        });
+        if let Err(error) = noted {
+            host::log_failure(OBJECT, "leaving_forgotten", &error.to_string());
+        }
+        self.mark();
+    }
+
     /// Has a user object delete a message for its user, on whose device's socket here that was
     /// asked for.
     pub(super) fn hide(self: &Rc<Self>, wish: HideWish) {

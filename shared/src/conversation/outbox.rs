@@ -13,11 +13,13 @@
 use std::collections::BTreeMap;
 
 use super::service::{ConversationService, MemberSignal};
+use super::socket::SocketSession;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::protocol::frame::ServerFrame;
 use crate::protocol::seq::Seq;
-use crate::sql::Sql;
-use crate::user::call::{MarkDelivered, MarkRead};
+use crate::sql::{Sql, SqlError};
+use crate::time::Timestamp;
+use crate::user::call::{MarkDelivered, MarkLeft, MarkRead};
 
 /// Marks under way at once.
 const MARKS: usize = 64;
@@ -29,6 +31,8 @@ pub enum MarkKind {
     Delivered,
     /// Its user has read them.
     Read,
+    /// Its socket has closed, and may not have brought the last events that were sent on it.
+    Left,
 }
 
 /// To be told to the user object of `user_id`.
@@ -42,8 +46,10 @@ pub struct Mark {
     pub kind: MarkKind,
     /// In this conversation.
     pub conversation_id: ConversationId,
-    /// Up to where.
+    /// Up to where. Of a socket that has closed: the newest event that may have been sent on it.
     pub up_to_seq: Seq,
+    /// Of a socket that has closed: the last event that it certainly brought.
+    pub after_seq: Seq,
 }
 
 impl Mark {
@@ -54,6 +60,16 @@ impl Mark {
             device_id: self.device_id,
             conversation_id: self.conversation_id,
             up_to_seq: self.up_to_seq,
+        }
+    }
+
+    /// The request that tells of a socket that has closed.
+    #[must_use]
+    pub const fn left(&self) -> MarkLeft {
+        MarkLeft {
+            device_id: self.device_id,
+            conversation_id: self.conversation_id,
+            after_seq: self.after_seq,
         }
     }
 
@@ -75,6 +91,8 @@ struct Marking {
     is_under_way: bool,
     /// The newest position that is yet to be told.
     waiting: Option<Seq>,
+    /// Of sockets that have closed: the last event that all of them certainly brought.
+    after: Seq,
 }
 
 /// What is under way, and what waits.
@@ -100,9 +118,48 @@ impl Outbox {
         let marking = self.marks.entry((user_id, device_id, kind)).or_default();
         marking.waiting = marking.waiting.max(Some(up_to_seq));
     }
+
+    /// Notes that a device's socket has closed; what comes after `after` may not have reached it.
+    fn left(&mut self, user_id: UserId, device_id: DeviceId, after: Seq, head: Seq) {
+        let marking = self
+            .marks
+            .entry((user_id, device_id, MarkKind::Left))
+            .or_default();
+        marking.after = match marking.waiting {
+            Some(_) => marking.after.min(after),
+            None => after,
+        };
+        marking.waiting = Some(head);
+    }
 }
 
 impl<S: Sql> ConversationService<S> {
+    /// A member's socket has closed, and the device has no other here. What was sent on it after
+    /// `since` may not have arrived: its session, if it has one, is to show what was not
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// When storage fails: the device then gets it when it connects anew.
+    pub fn socket_closed(
+        &mut self,
+        session: &SocketSession,
+        since: Timestamp,
+    ) -> Result<(), SqlError> {
+        let Some(state) = self.load()? else {
+            return Ok(());
+        };
+        let (head, is_member) = (state.head, state.members.contains_key(&session.user_id));
+        if !is_member {
+            return Ok(());
+        }
+        let after = self.store().newest_until(since)?.max(session.since);
+        if after < head {
+            self.outbox
+                .left(session.user_id, session.device_id, after, head);
+        }
+        Ok(())
+    }
+
     /// The frames to hand to members' user objects now. Those of a member whose signal is under
     /// way wait. The runtime says when each has been handed over with [`Self::signalled`].
     pub fn signals_due(
@@ -140,8 +197,17 @@ impl<S: Sql> ConversationService<S> {
         if self.outbox.marks_under_way >= MARKS {
             return None;
         }
+        // What a device has acknowledged is told before that it has left: a device's marks stand
+        // together, the former first.
+        let mut acknowledging = None;
         let ((user_id, device_id, kind), marking, up_to_seq) =
             self.outbox.marks.iter_mut().find_map(|(key, marking)| {
+                let device = Some((key.0, key.1));
+                match key.2 {
+                    MarkKind::Delivered => acknowledging = device,
+                    MarkKind::Left if acknowledging == device => return None,
+                    MarkKind::Left | MarkKind::Read => {}
+                }
                 let seq = marking.waiting.filter(|_| !marking.is_under_way)?;
                 state
                     .lanes
@@ -157,6 +223,7 @@ impl<S: Sql> ConversationService<S> {
             kind,
             conversation_id: state.meta.conversation_id,
             up_to_seq,
+            after_seq: marking.after,
         })
     }
 

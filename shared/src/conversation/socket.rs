@@ -4,6 +4,8 @@
 //! frame and changes nothing; the socket lives on. Only a binary frame, one over the size limit,
 //! an expired token or a lost membership closes it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::call::{ActOn, Acted, OpenSocket, SignalTyping};
@@ -37,6 +39,9 @@ pub struct SocketSession {
     pub since: Seq,
 }
 
+/// How long the word that a client has closed its socket may take to get here.
+const CROSSING: Duration = Duration::from_secs(5);
+
 /// Of a socket that was opened before this was kept.
 const fn long_ago() -> Timestamp {
     Timestamp::from_millis(0)
@@ -52,6 +57,28 @@ impl SocketSession {
             opened_at: now,
             expires_at: open.expires_at,
             since,
+        }
+    }
+
+    /// Since when what was sent on it may not have arrived, where it has closed now. `heard` is when
+    /// its client last said something or pinged. One that its client closed took what was sent,
+    /// but for what crossed the word of it; one that broke may have been dead since it was last
+    /// heard of.
+    #[must_use]
+    pub fn certain_until(
+        &self,
+        heard: Option<Timestamp>,
+        was_clean: bool,
+        now: Timestamp,
+    ) -> Timestamp {
+        let crossing = now - CROSSING;
+        if was_clean {
+            crossing
+        } else {
+            heard
+                .unwrap_or(self.opened_at)
+                .max(self.opened_at)
+                .min(crossing)
         }
     }
 

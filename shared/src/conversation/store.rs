@@ -249,6 +249,17 @@ impl<'a, S: Sql> Store<'a, S> {
             .transpose()
     }
 
+    /// The newest event that is not younger than `at`.
+    pub fn newest_until(&self, at: Timestamp) -> Result<Seq, SqlError> {
+        // Times go with the order: the newest ones are looked at, until one is old enough.
+        let found = self.sql.exec(
+            "SELECT seq FROM event WHERE scope = ? AND created_at <= ?
+             ORDER BY seq DESC LIMIT 1",
+            params![self.scope, at],
+        )?;
+        Ok(found.scalar()?.unwrap_or(Seq::ZERO))
+    }
+
     /// Stores an event, unless its sender has used its `client_msg_id` here before. Says
     /// whether it was stored.
     pub fn insert_event(&self, event: &NewEvent<'_>) -> Result<bool, SqlError> {

@@ -60,6 +60,8 @@ requests! {
         MarkRead => ReadReply,
         /// A device has got up to somewhere on a conversation's own socket.
         MarkDelivered => (),
+        /// A device's own socket at a conversation has closed.
+        MarkLeft => (),
         /// Tell me when you come and go.
         WatchPresence => PresenceUpdate,
         /// No longer.
@@ -297,6 +299,18 @@ pub struct MarkDelivered {
     pub conversation_id: ConversationId,
     /// The last event that it has.
     pub up_to_seq: Seq,
+}
+
+/// A device's socket at a conversation has closed. What was sent on it last may not have arrived:
+/// the device's session shows what it has not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkLeft {
+    /// The device.
+    pub device_id: DeviceId,
+    /// Which conversation.
+    pub conversation_id: ConversationId,
+    /// The last event that the socket certainly brought.
+    pub after_seq: Seq,
 }
 
 /// `watcher` wants to know when this user comes and goes. Answers how it is now, as far as

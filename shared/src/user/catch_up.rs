@@ -307,6 +307,23 @@ impl Session {
             .push_back((event.seq(), bytes));
     }
 
+    /// Up to where the client has or was sent everything, where it has everything up to `seq`.
+    pub fn has_up_to(&self, conversation_id: ConversationId, seq: Seq) -> Seq {
+        let acknowledged = self.kept.acks.get(&conversation_id).copied();
+        let mut last = acknowledged.unwrap_or(Seq::ZERO).max(seq);
+        for (sent, _) in self
+            .unacknowledged
+            .get(&conversation_id)
+            .into_iter()
+            .flatten()
+        {
+            if *sent == last.next() {
+                last = *sent;
+            }
+        }
+        last
+    }
+
     /// Notes that the client has everything up to `seq`.
     pub fn acknowledged(&mut self, conversation_id: ConversationId, seq: Seq) {
         let Some(sent) = self.unacknowledged.get_mut(&conversation_id) else {

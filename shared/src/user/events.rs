@@ -191,6 +191,10 @@ impl<S: Sql> UserService<S> {
                 let effects = self.mark_delivered(call, now)?;
                 Ok((done(&())?, effects))
             }
+            Ask::MarkLeft(call) => {
+                let effects = self.mark_left(call, now)?;
+                Ok((done(&())?, effects))
+            }
             Ask::WatchPresence(call) => quiet(&self.watch_presence(call, now)?),
             Ask::UnwatchPresence(call) => quiet(&self.unwatch_presence(call)?),
             Ask::PresenceChanged(call) => {

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use super::blocks::Tellings;
 use super::call::{
-    Deliver, Delivered, GetProfile, ListConversations, MarkDelivered, Signal, UpdateProfile,
-    ViewProfile,
+    Deliver, Delivered, GetProfile, ListConversations, MarkDelivered, MarkLeft, Signal,
+    UpdateProfile, ViewProfile,
 };
 use super::effect::{Effect, Effects, SocketId, Ticket};
 use super::list::Unsaved;
@@ -306,6 +306,34 @@ impl<S: Sql> UserService<S> {
         let seq = call.up_to_seq.min(row.head_seq);
         let mut effects = Vec::new();
         self.note_device(call.device_id, call.conversation_id, seq, now, &mut effects)?;
+        Ok(effects)
+    }
+
+    /// A device's socket at a conversation has closed: its session goes on from what the device
+    /// has acknowledged, or was certainly sent.
+    pub(super) fn mark_left(
+        &mut self,
+        call: MarkLeft,
+        now: Timestamp,
+    ) -> Result<Effects, ServiceError> {
+        self.store_for(call.device_id)?;
+        let id = call.conversation_id;
+        let row = self
+            .store()
+            .inbox_row(&id)?
+            .ok_or_else(|| Problem::not_found("conversation"))?;
+        let mut effects = Vec::new();
+        for socket in self.sessions_of(call.device_id) {
+            let Some(session) = self.sessions.get_mut(&socket) else {
+                continue;
+            };
+            let acknowledged = row.positions.of(call.device_id, row.head_seq);
+            let after = session.has_up_to(id, acknowledged.max(call.after_seq));
+            if after < row.head_seq && !session.behind.contains_key(&id) {
+                session.behind.insert(id, after);
+                self.catch_up(socket, now, &mut effects)?;
+            }
+        }
         Ok(effects)
     }
 }

@@ -145,10 +145,24 @@ impl ConversationModel {
         }
     }
 
-    pub(super) fn closed(&mut self, turn: &mut Turn<'_>, wire: WireId) {
+    pub(super) fn closed(&mut self, turn: &mut Turn<'_>, wire: WireId, was_clean: bool) {
+        let left = self.attached.iter().find(|(other, _)| *other == wire);
+        let left = left.map(|(_, session)| *session);
         self.attached.retain(|(other, _)| *other != wire);
         turn.sockets.remove(&wire);
         self.archiving.forget(wire);
+        let Some(session) = left else {
+            return;
+        };
+        let others = self.devices_of(turn, session.user_id, Seq::new(u64::MAX));
+        if others.iter().any(|one| one.device_id == session.device_id) {
+            return;
+        }
+        let since = session.certain_until(turn.pings.get(&wire).copied(), was_clean, turn.now);
+        if self.service.socket_closed(&session, since).is_err() {
+            turn.failures += 1;
+        }
+        self.mark(turn);
     }
 
     pub(super) fn open(&mut self, turn: &mut Turn<'_>, wire: WireId, open: &str) {
@@ -302,6 +316,7 @@ impl ConversationModel {
             let request = match mark.kind {
                 MarkKind::Delivered => UserRequest::MarkDelivered(mark.delivered()),
                 MarkKind::Read => UserRequest::MarkRead(mark.read()),
+                MarkKind::Left => UserRequest::MarkLeft(mark.left()),
             };
             self.ask(turn, mark.user_id, &request, Then::Mark(mark));
         }

@@ -1,9 +1,12 @@
 //! What user objects are told beside deliveries: little, and the newest.
 
+use std::time::Duration;
+
 use super::World;
 use super::receipts::{mark, position, receipt};
 use crate::conversation::deliver::Round;
 use crate::conversation::outbox::MarkKind;
+use crate::conversation::socket::SocketSession;
 use crate::ids::DeviceId;
 use crate::protocol::frame::ServerFrame;
 use crate::protocol::seq::Seq;
@@ -84,4 +87,54 @@ fn a_mark_for_a_user_object_that_does_not_answer_is_given_out_to_fail() {
         world.service.delivery_failed(delivery.user_id, now);
     }
     assert!(world.service.next_mark().is_some());
+}
+
+#[test]
+fn a_socket_that_closed_is_told_after_what_it_acknowledged_where_something_may_be_missing() {
+    let mut world = World::direct();
+    let (user_id, begun) = (world.users[1], world.now);
+    let session = SocketSession {
+        user_id,
+        device_id: DeviceId::random(&world.entropy),
+        opened_at: begun,
+        expires_at: begun + Duration::from_secs(3600),
+        since: Seq::ZERO,
+    };
+    for _ in 0..3 {
+        world.send(0, "hello");
+        world.now = world.now + Duration::from_secs(20);
+    }
+    let closed = |world: &mut World, heard, was_clean| {
+        let since = session.certain_until(heard, was_clean, world.now);
+        world.service.socket_closed(&session, since).unwrap();
+    };
+    closed(&mut world, None, true);
+    let now = world.now;
+    closed(&mut world, Some(now), false);
+    assert_eq!(world.service.next_mark(), None, "nothing was under way");
+    // It was last heard of before the third message, and then not at all.
+    closed(&mut world, Some(begun + Duration::from_secs(30)), false);
+    let mark = MarkKind::Delivered;
+    let outbox = &mut world.service.outbox;
+    outbox.mark(user_id, session.device_id, mark, Seq::new(1));
+    assert_eq!(world.service.next_mark(), None, "not delivered yet");
+    let mut round = Round::default();
+    while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+        let reply = Delivered {
+            head_seq: Seq::new(3),
+            position: position(0, 0),
+        };
+        world
+            .service
+            .delivered(delivery.user_id, &reply, world.now)
+            .unwrap();
+    }
+    let first = world.service.next_mark().unwrap();
+    assert_eq!(first.kind, MarkKind::Delivered);
+    assert_eq!(world.service.next_mark(), None, "one after the other");
+    world.service.marked(&first);
+    let then = world.service.next_mark().unwrap();
+    assert_eq!((then.kind, then.after_seq), (MarkKind::Left, Seq::new(2)));
+    world.service.marked(&then);
+    assert_eq!(world.service.next_mark(), None);
 }

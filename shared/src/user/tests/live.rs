@@ -14,7 +14,7 @@ use crate::protocol::frame::{CloseCode, ServerFrame};
 use crate::protocol::group::{GroupChange, MemberRemoved};
 use crate::protocol::message::{MessageAck, MessageStatus};
 use crate::protocol::problem::Code;
-use crate::user::call::AttachedDevice;
+use crate::user::call::{AttachedDevice, MarkLeft};
 
 /// A user's object with its sockets, and the conversations that it asks.
 struct Live {
@@ -801,6 +801,57 @@ fn a_device_that_came_back_has_events_here_though_its_old_socket_seems_attached(
     let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
     live.carry_out(effects);
     assert_eq!(live.seqs(socket, id), [1]);
+}
+
+#[test]
+fn a_device_that_leaves_a_conversation_s_socket_is_shown_what_that_may_not_have_brought() {
+    let (mut live, phone) = Live::new();
+    let laptop = live.fixture.sign_in(Some("Laptop")).unwrap().device_id;
+    let (socket, other) = (live.open(phone), live.open(laptop));
+    let id = group(1);
+    live.hear(id, user(2));
+    let events: Vec<_> = (2..=5).map(|seq| message(id, seq, user(2))).collect();
+    live.logs.get_mut(&id).unwrap().extend(events.clone());
+    let call = Deliver {
+        visible_from: Seq::new(1),
+        user_id: me(),
+        conversation: group_summary(1, "Hikers"),
+        events,
+        attached_devices: vec![AttachedDevice {
+            device_id: phone,
+            heard_at: live.now(),
+        }],
+    };
+    let now = live.now();
+    let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
+    live.carry_out(effects);
+    let left = |after_seq| MarkLeft {
+        device_id: phone,
+        conversation_id: id,
+        after_seq: Seq::new(after_seq),
+    };
+    let leave = |live: &mut Live, after_seq| {
+        let now = live.now();
+        let effects = live
+            .fixture
+            .service
+            .mark_left(left(after_seq), now)
+            .unwrap();
+        live.carry_out(effects);
+        live.settle();
+    };
+    leave(&mut live, 5);
+    assert_eq!(live.seqs(socket, id), [1], "the socket brought everything");
+    leave(&mut live, 3);
+    assert_eq!(live.seqs(socket, id), [1, 4, 5]);
+    assert_eq!(live.seqs(other, id), [1, 2, 3, 4, 5]);
+    // What it has acknowledged it has.
+    live.say(
+        socket,
+        &format!(r#"{{"type":"ack","conversation_id":"{id}","up_to_seq":5}}"#),
+    );
+    leave(&mut live, 2);
+    assert_eq!(live.seqs(socket, id), [1, 4, 5]);
 }
 
 #[test]
