@@ -444,11 +444,7 @@ impl World {
                     user_id: peer,
                     is_blocked: on,
                 };
-                let purpose = Purpose::Block {
-                    peer,
-                    is_blocked: on,
-                    wish,
-                };
+                let purpose = Purpose::Block { peer, wish };
                 self.ask_self(device, block, purpose);
             }
             What::Receipts { by, on } => {

@@ -36,6 +36,11 @@ struct Wish {
     is_blocked: bool,
     /// Since when it is granted.
     granted_at: Option<u64>,
+    /// How many wishes are not answered yet.
+    open: u32,
+    /// Whether it was wished while another was on its way, or one was never answered: nobody can
+    /// say which of them came last.
+    is_contested: bool,
 }
 
 /// What was seen so far.
@@ -119,18 +124,22 @@ impl Oracle {
             number: wish.number + 1,
             is_blocked,
             granted_at: None,
+            open: wish.open + 1,
+            is_contested: wish.open > 0,
         };
         wish.number
     }
 
-    /// The wish was granted.
-    pub fn block_answered(&mut self, user: UserId, peer: UserId, is_blocked: bool, number: u64) {
+    /// The wish was granted, or it is not known what became of it: then none is sure any more.
+    pub fn block_answered(&mut self, user: UserId, peer: UserId, number: u64, is_granted: bool) {
         let now = self.shown_at;
         if let Some(wish) = self.wishes.get_mut(&(user, peer))
-            && wish.number == number
-            && wish.is_blocked == is_blocked
+            && is_granted
         {
-            wish.granted_at = Some(now);
+            wish.open -= 1;
+            if wish.number == number && !wish.is_contested {
+                wish.granted_at = Some(now);
+            }
         }
     }
 }

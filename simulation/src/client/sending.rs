@@ -38,8 +38,6 @@ pub enum Purpose {
     Block {
         /// Whom.
         peer: UserId,
-        /// Which of both.
-        is_blocked: bool,
         /// The number of this wish.
         wish: u64,
     },
@@ -270,15 +268,10 @@ impl World {
                     }
                 }
             }
-            Purpose::Block {
-                peer,
-                is_blocked,
-                wish,
-            } => {
+            Purpose::Block { peer, wish } => {
                 let user = self.devices[device].user;
-                if outcome.is_ok() {
-                    self.oracle.block_answered(user, peer, is_blocked, wish);
-                }
+                self.oracle
+                    .block_answered(user, peer, wish, outcome.is_ok());
             }
             Purpose::Other => {}
         }
