@@ -45,6 +45,9 @@ pub struct Wire {
     pub has_arrived: bool,
     /// Whether the client still listens.
     pub is_heard: bool,
+    /// The word that it has closed came before the object had accepted it: whether its client
+    /// said so.
+    pub closed_early: Option<bool>,
     /// Whether events may be missing on it: its object has lost its memory, or storage failed.
     pub may_gap: bool,
     /// The last event of each conversation that came on it.
@@ -186,6 +189,7 @@ impl World {
                 room,
                 has_arrived: false,
                 is_heard: true,
+                closed_early: None,
                 may_gap: false,
                 last: BTreeMap::new(),
                 next_down: 0,
@@ -217,6 +221,10 @@ impl World {
     pub(crate) fn accepted(&mut self, wire: WireId) {
         let wait = self.latency();
         self.send(wire, wait, Down::Accepted);
+        let closed = self.wires.get(&wire).and_then(|wire| wire.closed_early);
+        if let Some(was_clean) = closed {
+            self.after(1, Happening::Gone(wire, was_clean));
+        }
     }
 
     /// The upgrade was refused.

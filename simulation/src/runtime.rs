@@ -327,6 +327,8 @@ impl World {
                 memory.closed(turn, wire, was_clean)
             });
             self.end_turn(id);
+        } else if let Some(wire) = self.wires.get_mut(&wire) {
+            wire.closed_early = Some(was_clean);
         }
     }
 
