@@ -79,9 +79,9 @@ function run(crate) {
   );
   succeeds(result);
   // worker-build keeps the names of functions, a twelfth of what is uploaded; a panic says where it
-  // was without them.
+  // was without them. Nothing else is done to it here.
   const wasm = join(root, crate, "build", "index_bg.wasm");
-  const strip = ["-Os", "--strip-debug", "--strip-producers", wasm, "-o", wasm];
+  const strip = ["--strip-debug", "--strip-producers", wasm, "-o", wasm];
   succeeds(spawnSync(bin("wasm-opt"), strip, { stdio: "inherit" }));
 }
 
