@@ -28,6 +28,15 @@ use crate::stub::CallFailure;
 
 /// Deliveries in flight at once.
 const WAVE: usize = 64;
+/// After each volley of deliveries the next one waits this long. Where user objects run on the same
+/// thread as this one, as they do in development, they would otherwise keep it from hearing its
+/// sockets until all members have been told: an answer begins the next delivery, and the runtime
+/// looks at its sockets and timers only when there is nothing else to do.
+const PAUSE: Duration = Duration::from_millis(1);
+/// A volley has a delivery for each so many members, so that a large group does not take for ever.
+const MEMBERS_PER_DELIVERY: usize = 256;
+/// A volley that has not come after this long never will: whatever was to begin it is gone.
+const LOST: Duration = Duration::from_secs(1);
 /// Waits up to this long are slept through; longer ones are left to the alarm.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
@@ -35,6 +44,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Deliveries {
     in_flight: usize,
+    /// Since when another volley is due, where one is.
+    due_since: Option<Timestamp>,
     is_sleeping: bool,
     /// What is being brought because deliveries cannot be read without it.
     fetching: Vec<Need>,
@@ -67,19 +78,53 @@ impl Deliveries {
 }
 
 impl Core {
-    /// Starts the deliveries that are due, as many as may be in flight at once.
+    /// Starts the deliveries that are due, volley by volley.
     pub(super) fn deliver(self: &Rc<Self>) {
-        let now = SystemClock.now();
-        if let Err(error) = self.start_deliveries(now) {
-            host::log_failure(OBJECT, "not_delivered", &error.to_string());
+        let is_due = |deliveries: &Deliveries| {
+            let now = SystemClock.now();
+            deliveries
+                .due_since
+                .is_some_and(|since| now.since(since) < LOST)
+        };
+        if self.deliveries.try_borrow().is_ok_and(|one| is_due(&one)) {
+            return;
         }
-        self.sleep_until_due(now);
+        if self.fire_volley() {
+            let core = Rc::clone(self);
+            spawn_local(async move {
+                loop {
+                    Delay::from(PAUSE).await;
+                    if !core.fire_volley() {
+                        break;
+                    }
+                }
+            });
+        }
     }
 
-    fn start_deliveries(self: &Rc<Self>, now: Timestamp) -> worker::Result<()> {
+    /// Starts some of the deliveries that are due. Says whether others are.
+    fn fire_volley(self: &Rc<Self>) -> bool {
+        let now = SystemClock.now();
+        let has_more = self.start_deliveries(now).unwrap_or_else(|error| {
+            host::log_failure(OBJECT, "not_delivered", &error.to_string());
+            false
+        });
+        if let Ok(mut deliveries) = self.deliveries.try_borrow_mut() {
+            deliveries.due_since = has_more.then_some(now);
+        }
+        if !has_more {
+            self.sleep_until_due(now);
+        }
+        has_more
+    }
+
+    /// Says whether more may be due than was started.
+    fn start_deliveries(self: &Rc<Self>, now: Timestamp) -> worker::Result<bool> {
         let mut deliveries = self.deliveries.try_borrow_mut().map_err(host::busy)?;
         let mut service = self.service()?;
-        while deliveries.in_flight < WAVE {
+        let volley = service.lane_count().div_ceil(MEMBERS_PER_DELIVERY).max(1);
+        let most = WAVE.min(deliveries.in_flight + volley);
+        while deliveries.in_flight < most {
             match service.next_delivery(&mut deliveries.round, now) {
                 Ok(Some(Delivery {
                     user_id,
@@ -99,7 +144,7 @@ impl Core {
                 },
                 Ok(None) => {
                     deliveries.rest();
-                    break;
+                    return Ok(false);
                 }
                 // Its lane rests; the others go on.
                 Err(SqlError::Needs(need)) => {
@@ -114,7 +159,7 @@ impl Core {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Brings what deliveries need, and goes on with them.

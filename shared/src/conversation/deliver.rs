@@ -246,6 +246,12 @@ impl<S: Sql> ConversationService<S> {
         }
     }
 
+    /// How many there are to deliver to, as far as is known.
+    #[must_use]
+    pub fn lane_count(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.lanes.count())
+    }
+
     /// When to ask for the next delivery, where none is due now but one will be.
     #[must_use]
     pub fn next_delivery_at(&self) -> Option<Timestamp> {

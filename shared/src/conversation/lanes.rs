@@ -271,6 +271,12 @@ impl Lanes {
         }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// When the next delivery is due that is not due yet, if any waits.
     #[must_use]
     pub fn next_wait(&self) -> Option<Timestamp> {
