@@ -234,12 +234,8 @@ impl<S: Sql> UserService<S> {
         let mut ended = Vec::new();
         for session in self.sessions.values_mut() {
             let socket = session.kept.socket;
-            if session.kept.expires_at <= now {
-                ended.push((socket, CloseCode::TokenExpired));
-                continue;
-            }
-            if session.was_cut_off() {
-                ended.push((socket, CloseCode::Restart));
+            if let Some(code) = session.is_over(now) {
+                ended.push((socket, code));
                 continue;
             }
             let is_behind = session.behind.contains_key(&conversation_id)

@@ -327,6 +327,10 @@ impl<S: Sql> UserService<S> {
             let Some(session) = self.sessions.get_mut(&socket) else {
                 continue;
             };
+            if let Some(code) = session.is_over(now) {
+                self.end_session(socket, code, now, &mut effects);
+                continue;
+            }
             let acknowledged = row.positions.of(call.device_id, row.head_seq);
             let after = session.has_up_to(id, acknowledged.max(call.after_seq));
             if after < row.head_seq && !session.behind.contains_key(&id) {

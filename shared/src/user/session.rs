@@ -18,6 +18,7 @@ use super::effect::SocketId;
 use crate::frame_rate::FrameRates;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::planted::{self, Bug};
+use crate::protocol::frame::CloseCode;
 use crate::protocol::seq::Seq;
 use crate::time::Timestamp;
 
@@ -119,6 +120,15 @@ impl Session {
             .iter()
             .filter(|device| device.device_id == self.kept.device_id)
             .any(|device| device.heard_at + CLOCKS_DIFFER >= self.kept.opened_at)
+    }
+
+    /// Why it is to be shown nothing more, and ends, where that is so.
+    pub fn is_over(&self, now: Timestamp) -> Option<CloseCode> {
+        if self.kept.expires_at <= now {
+            Some(CloseCode::TokenExpired)
+        } else {
+            self.was_cut_off().then_some(CloseCode::Restart)
+        }
     }
 
     /// Whether it was catching up when memory was lost: what it lacks is not known any more.

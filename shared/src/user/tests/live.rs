@@ -852,6 +852,10 @@ fn a_device_that_leaves_a_conversation_s_socket_is_shown_what_that_may_not_have_
     );
     leave(&mut live, 2);
     assert_eq!(live.seqs(socket, id), [1, 4, 5]);
+    // A session whose token has expired is shown nothing more.
+    live.fixture.clock.advance(Duration::from_secs(3600));
+    leave(&mut live, 0);
+    assert_eq!(live.closed.get(&socket), Some(&CloseCode::TokenExpired));
 }
 
 #[test]
