@@ -286,9 +286,14 @@ impl<H: Host> Turn<'_, H> {
             let effects = conversation.service.on_alarm(now)?;
             conversation.alarm_at = effects.alarm;
         }
+        // What an earlier turn left to deliver is left still, unless this one delivered.
+        let left = match conversation.written_alarm.wake_at {
+            Some(at) if !conversation.delivers => Some(at),
+            _ => conversation.has_more.then_some(now),
+        };
         let alarm = Alarm {
             at: conversation.alarm_at,
-            wake_at: conversation.has_more.then_some(now),
+            wake_at: left,
         };
         if alarm != conversation.written_alarm {
             alarm.write(&self.sql, conversation.object.scope)?;

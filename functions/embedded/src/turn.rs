@@ -303,13 +303,19 @@ impl<H: Host> Turn<'_, H> {
         Ok(())
     }
 
-    /// Ends the turn: delivers what is due, as far as this turn may, and writes all down.
-    fn finish(&mut self) -> Result<(), SqlError> {
-        self.work()?;
+    /// Makes the deliveries that are due, as many as this turn may.
+    pub fn deliver_all(&mut self) -> Result<(), SqlError> {
         let ids: Vec<_> = self.conversations.keys().copied().collect();
         for id in ids {
             self.deliver(id)?;
         }
+        Ok(())
+    }
+
+    /// Ends the turn: delivers what is due, as far as this turn may, and writes all down.
+    fn finish(&mut self) -> Result<(), SqlError> {
+        self.work()?;
+        self.deliver_all()?;
         let ids: Vec<_> = self.users.keys().copied().collect();
         for id in ids {
             self.save_user(id)?;

@@ -106,10 +106,12 @@ impl<H: Host> Turn<'_, H> {
             Reply::Refused(problem) => Err(problem.into()),
             Reply::Later(request) => {
                 self.work()?;
-                self.answers
-                    .remove(&(id, request))
-                    .unwrap_or_else(|| Err(Problem::internal()))
-                    .map_err(Into::into)
+                if !self.answers.contains_key(&(id, request)) {
+                    // It waits for what a conversation is to deliver.
+                    self.deliver_all()?;
+                }
+                let answer = self.answers.remove(&(id, request));
+                answer.unwrap_or_else(|| Err(late())).map_err(Into::into)
             }
         }
     }
@@ -329,6 +331,10 @@ impl<D: Sql> LoadedUser<D> {
         }
         self.object.keep_if_written(sql)
     }
+}
+
+fn late() -> Problem {
+    Problem::unavailable("What this waits for has not come yet. Try again.")
 }
 
 fn storage(error: ServiceError) -> SqlError {

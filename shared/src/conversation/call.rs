@@ -49,6 +49,8 @@ requests! {
         SendMany => Vec<Answer<MessageAck>>,
         /// Note how far a member's devices and eyes have come.
         MarkPosition => (),
+        /// Deliver to a member without delay.
+        DeliverNow => (),
         /// Count what a member has not read.
         CountUnread => u64,
         /// Who has received and read a message.
@@ -226,6 +228,19 @@ pub struct MemberPosition {
     pub read_seq: Seq,
     /// Whether the member sends, and gets, read receipts.
     pub read_receipts: bool,
+}
+
+/// A member speaks of an event that its user object has not been given: it is delivered without
+/// delay. Refused with `not_found` for those who are not members, and with `invalid_request`
+/// where there is no such event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverNow {
+    /// Whose user object asks.
+    pub user_id: UserId,
+    /// The last event that it has; none where it does not know of the conversation.
+    pub has: Option<Seq>,
+    /// The event that it lacks.
+    pub up_to_seq: Seq,
 }
 
 /// Counts the messages of others after `after_seq` up to `up_to_seq` that `actor` may read, as one

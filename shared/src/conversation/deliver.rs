@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use super::archive::delivery_alarm;
+use super::call::DeliverNow;
 use super::lanes::Due;
 use super::service::{ConversationService, Effects, RECOVERY_DELAY, State};
 use super::store::Viewer;
@@ -14,6 +15,7 @@ use crate::ids::UserId;
 use crate::planted::{self, Bug};
 use crate::protocol::conversation::ConversationType;
 use crate::protocol::event::Event;
+use crate::protocol::problem::{Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError, transact};
 use crate::time::Timestamp;
@@ -208,6 +210,30 @@ impl<S: Sql> ConversationService<S> {
             });
         }
         Ok(Some((visible_from, news)))
+    }
+
+    /// A member's user object lacks an event that its user knows of: its lane does not rest.
+    ///
+    /// # Errors
+    /// `not_found` for those who are not members, `invalid_request` where there is no such event.
+    pub fn deliver_now(
+        &mut self,
+        call: DeliverNow,
+        now: Timestamp,
+    ) -> Result<Effects, ServiceError> {
+        let (state, _) = self.as_member(call.user_id)?;
+        if call.up_to_seq > state.head {
+            return Err(Problem::beyond_newest("up_to_seq", state.head).into());
+        }
+        let lanes = &mut state.lanes;
+        if !lanes.hurry(call.user_id, call.has, call.up_to_seq, now) {
+            return Ok(Effects::default());
+        }
+        Ok(Effects {
+            deliver: true,
+            alarm: self.arm(now),
+            ..Effects::default()
+        })
     }
 
     /// The member's user object has answered a delivery: what it has, how far its user has come,

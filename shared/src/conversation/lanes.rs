@@ -56,6 +56,8 @@ struct Lane {
     heard_at: Option<Timestamp>,
     /// The last event for one who is no longer a member.
     end: Option<Seq>,
+    /// An event that is waited for: until it is taken, the lane does not rest.
+    wanted: Seq,
 }
 
 impl Lane {
@@ -68,6 +70,7 @@ impl Lane {
             failures: 0,
             heard_at: None,
             end: None,
+            wanted: Seq::ZERO,
         }
     }
 
@@ -232,6 +235,36 @@ impl Lanes {
         }
     }
 
+    /// A member's user object has events up to `has`, and waits for the one at `wanted`: what is
+    /// due to it goes before all else. Says whether anything is.
+    pub fn hurry(
+        &mut self,
+        user_id: UserId,
+        has: Option<Seq>,
+        wanted: Seq,
+        now: Timestamp,
+    ) -> bool {
+        let Some(lane) = self.lanes.get_mut(&user_id) else {
+            return false;
+        };
+        lane.heard_at = Some(now);
+        lane.wanted = wanted;
+        match lane.state {
+            // It does when the delivery under way has been answered.
+            LaneState::InFlight => return true,
+            LaneState::Dry if has.is_some_and(|has| has >= lane.last(self.head)) => return false,
+            // It was thought to have more than it has.
+            LaneState::Dry => lane.taken = has,
+            LaneState::Waiting(at) => {
+                self.waiting.remove(&(at, user_id));
+            }
+            LaneState::Queued => {}
+        }
+        lane.state = LaneState::Queued;
+        self.listening.push_front(user_id);
+        true
+    }
+
     fn next_queued(&mut self) -> Option<UserId> {
         self.given = self.given.wrapping_add(1);
         if self.given.is_multiple_of(FAIR_SHARE) {
@@ -293,7 +326,9 @@ impl Lanes {
             let moved = lane.taken != Some(taken);
             lane.taken = Some(taken.min(head));
             // A user object that takes nothing of what it is given is not asked in a rush.
-            let pause = if moved {
+            let pause = if moved && lane.taken < Some(lane.wanted) {
+                Duration::ZERO
+            } else if moved {
                 lane.pace(user_id, least, now)
             } else {
                 FIRST_RETRY

@@ -528,6 +528,10 @@ impl<S: Sql> ConversationService<S> {
                 let effects = self.mark_position(call, now)?;
                 Ok((json(&())?, effects))
             }
+            ConversationRequest::DeliverNow(call) => {
+                let effects = self.deliver_now(call, now)?;
+                Ok((json(&())?, effects))
+            }
             ConversationRequest::CountUnread(call) => Ok((json(&self.count_unread(call)?)?, quiet)),
             ConversationRequest::GetMessageInfo(call) => {
                 Ok((json(&self.message_info(call)?)?, quiet))

@@ -420,10 +420,7 @@ fn require_known(field: &str, seq: Seq, head: Seq) -> Result<(), Problem> {
     if seq <= head {
         Ok(())
     } else {
-        Err(Problem::invalid_field(
-            field,
-            format!("lies beyond the newest event, {head}"),
-        ))
+        Err(Problem::beyond_newest(field, head))
     }
 }
 

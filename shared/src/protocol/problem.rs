@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::need::Need;
+use crate::protocol::seq::Seq;
 use crate::sql::SqlError;
 
 /// The stable word for a kind of error, and its HTTP status.
@@ -161,6 +162,12 @@ impl Problem {
             field: field.into(),
             message: message.into(),
         }])
+    }
+
+    /// `invalid_request` on account of a field that names an event after the newest one.
+    #[must_use]
+    pub fn beyond_newest(field: &str, head: Seq) -> Self {
+        Self::invalid_field(field, format!("lies beyond the newest event, {head}"))
     }
 
     /// `invalid_request` on account of several fields.

@@ -285,6 +285,7 @@ impl<S: Sql> UserService<S> {
                 self.catch_up(socket, now, &mut effects)?;
             }
         }
+        self.give_up_expecting(now, &mut effects);
         self.wake_marks(now, &mut effects)?;
         effects.extend(self.presence_wake(now)?);
         self.look_after(now, &mut effects);

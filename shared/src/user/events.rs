@@ -168,10 +168,7 @@ impl<S: Sql> UserService<S> {
             }
             Ask::MarkRead(call) => self.mark_read(call, now),
             Ask::HideMessage(call) => self.hide_message(call),
-            Ask::UpdateSettings(call) => {
-                let (settings, effects) = self.update_settings(&call)?;
-                Ok((done(&settings)?, effects))
-            }
+            Ask::UpdateSettings(call) => self.update_settings(call, now),
             Ask::ForgetConversation(call) => {
                 let effects = self.forget_conversation(call)?;
                 Ok((done(&())?, effects))
@@ -236,6 +233,9 @@ impl<S: Sql> UserService<S> {
             }
             Pending::Presence(ask) => {
                 effects.extend(self.presence_answered(ask, answer, now)?);
+            }
+            Pending::Promise(expected) => {
+                self.promised(expected, read_answer(answer), now, &mut effects)?;
             }
             Pending::Read(read) => self.counted(read, read_answer(answer), now, &mut effects)?,
             Pending::Mark { conversation_id } => {

@@ -5,6 +5,7 @@
 //! limit, an expired token or sending on and on over the rate limit ends it.
 
 use super::effect::{Effect, Effects, SocketId};
+use super::expected::Then;
 use super::pending::Pending;
 use super::reading::Origin;
 use super::service::UserService;
@@ -14,7 +15,7 @@ use crate::limits;
 use crate::protocol::frame::{
     Ack, BadFrame, ClientFrame, CloseCode, PresenceSubscribe, ReadPosition, ServerFrame, Sync,
 };
-use crate::protocol::problem::{Problem, ServiceError};
+use crate::protocol::problem::ServiceError;
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 use crate::time::Timestamp;
@@ -137,21 +138,28 @@ impl<S: Sql> UserService<S> {
     }
 
     /// A device has everything up to a seq.
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         socket: SocketId,
         ack: Ack,
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
-        self.known_up_to("up_to_seq", ack.conversation_id, ack.up_to_seq)?;
-        self.note_ack(socket, ack.conversation_id, ack.up_to_seq, now, effects)?;
+        let Ack {
+            conversation_id,
+            up_to_seq,
+        } = ack;
+        let then = Then::Acknowledge(socket, ack);
+        if !self.has_or_expects(conversation_id, up_to_seq, then, now, effects)? {
+            return Ok(());
+        }
+        self.note_ack(socket, conversation_id, up_to_seq, now, effects)?;
         // One that had to wait for an acknowledgement goes on.
         self.catch_up(socket, now, effects)
     }
 
     /// Sends the events after a seq again.
-    fn sync(
+    pub(super) fn sync(
         &mut self,
         socket: SocketId,
         sync: Sync,
@@ -159,7 +167,12 @@ impl<S: Sql> UserService<S> {
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
         let id = sync.conversation_id;
-        let head_seq = self.known_up_to("after_seq", id, sync.after_seq)?;
+        let then = Then::Sync(socket, sync);
+        if !self.has_or_expects(id, sync.after_seq, then, now, effects)? {
+            return Ok(());
+        }
+        let row = self.store().inbox_row(&id)?;
+        let head_seq = row.map_or(Seq::ZERO, |row| row.head_seq);
         let is_former = self.store().farewell(&id)?.is_some();
         let Some(session) = self.sessions.get_mut(&socket) else {
             return Ok(());
@@ -183,24 +196,6 @@ impl<S: Sql> UserService<S> {
                 .or_insert(sync.after_seq);
         }
         self.catch_up(socket, now, effects)
-    }
-
-    /// The newest event of a conversation that the user has, if `seq` does not lie beyond it.
-    pub(super) fn known_up_to(
-        &self,
-        field: &str,
-        id: ConversationId,
-        seq: Seq,
-    ) -> Result<Seq, ServiceError> {
-        let row = self
-            .store()
-            .inbox_row(&id)?
-            .ok_or_else(|| Problem::not_found("conversation"))?;
-        if seq > row.head_seq {
-            let message = format!("lies beyond the newest event, {}", row.head_seq);
-            return Err(Problem::invalid_field(field, message).into());
-        }
-        Ok(row.head_seq)
     }
 
     /// Passes on that someone is writing, at most once per [`limits::TYPING_INTERVAL`], and that

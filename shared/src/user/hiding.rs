@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::call::HideMessage;
 use super::effect::{Effect, Effects, Reply, RequestId, SocketId};
+use super::expected::fail_request;
 use super::list::{read_last, shown};
 use super::pending::Pending;
 use super::reading::Origin;
@@ -284,15 +285,7 @@ impl<S: Sql> UserService<S> {
     fn refuse_hide(&self, hide: &PendingHide, error: ServiceError, effects: &mut Effects) {
         match hide.origin {
             Origin::Socket(socket) => self.refuse(socket, error, hide.client_msg_id, effects),
-            Origin::Request(request, _) => {
-                if let ServiceError::Storage(failure) = &error {
-                    effects.push(Effect::Failed(failure.clone()));
-                }
-                effects.push(Effect::Answer {
-                    request,
-                    answer: Err(error.into_problem()),
-                });
-            }
+            Origin::Request(request, _) => fail_request(request, error, effects),
         }
     }
 }

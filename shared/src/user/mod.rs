@@ -11,6 +11,7 @@ pub mod connect;
 mod devices;
 pub mod effect;
 mod events;
+mod expected;
 mod frames;
 mod hiding;
 mod inbox;

@@ -3,6 +3,7 @@
 use super::acting::Asked;
 use super::blocks::PendingBlock;
 use super::effect::{SocketId, Ticket};
+use super::expected::Expected;
 use super::hiding::PendingHide;
 use super::presence::PresenceAsk;
 use super::reading::PendingRead;
@@ -24,6 +25,8 @@ pub(super) enum Pending {
     Told { socket: SocketId },
     /// How many messages are unread after a position.
     Read(PendingRead),
+    /// The delivery of an event that the inbox lacks.
+    Promise(Expected),
     /// Another user's presence, or one's own being told.
     Presence(PresenceAsk),
     /// A conversation is being told how far the user has come.

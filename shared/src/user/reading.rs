@@ -7,6 +7,7 @@
 
 use super::call::{MarkRead, ReadReply};
 use super::effect::{Effect, Effects, Reply, RequestId, SocketId};
+use super::expected::Then;
 use super::inbox::InboxRow;
 use super::pending::Pending;
 use super::service::UserService;
@@ -45,7 +46,7 @@ impl<S: Sql> UserService<S> {
     /// The user has read a conversation up to somewhere, over HTTP or on its own socket.
     ///
     /// # Errors
-    /// `unauthenticated`, `not_found`, or `invalid_request` beyond the newest event.
+    /// `unauthenticated`; what else is refused is told in the answer.
     pub(super) fn mark_read(
         &mut self,
         call: MarkRead,
@@ -75,7 +76,9 @@ impl<S: Sql> UserService<S> {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
-        self.known_up_to("up_to_seq", id, up_to_seq)?;
+        if !self.has_or_expects(id, up_to_seq, Then::Read(origin), now, effects)? {
+            return Ok(());
+        }
         // What has been read has arrived.
         match origin {
             Origin::Socket(socket) => self.note_ack(socket, id, up_to_seq, now, effects)?,
@@ -146,23 +149,10 @@ impl<S: Sql> UserService<S> {
                 effects,
             )
         });
-        match (outcome, origin) {
-            (Ok(()), _) => Ok(()),
-            (Err(error), Origin::Socket(socket)) => {
-                self.refuse(socket, error, None, effects);
-                Ok(())
-            }
-            (Err(error), Origin::Request(request, _)) => {
-                if let ServiceError::Storage(failure) = &error {
-                    effects.push(Effect::Failed(failure.clone()));
-                }
-                effects.push(Effect::Answer {
-                    request,
-                    answer: Err(error.into_problem()),
-                });
-                Ok(())
-            }
+        if let Err(error) = outcome {
+            self.fail_for(origin, error, effects);
         }
+        Ok(())
     }
 
     /// Writes down what was read, and tells the user's other sessions and the conversation.

@@ -14,6 +14,7 @@ use super::call::{
     UpdateProfile, ViewProfile,
 };
 use super::effect::{Effect, Effects, SocketId, Ticket};
+use super::expected::Expected;
 use super::list::Unsaved;
 use super::marks::Mark;
 use super::outbox::Outbox;
@@ -47,6 +48,8 @@ pub struct UserService<S: Sql> {
     pub(super) last_socket: u64,
     pub(super) pending: BTreeMap<Ticket, Pending>,
     pub(super) last_ticket: u64,
+    /// What waits for an event to be delivered.
+    pub(super) expected: Vec<Expected>,
     pub(super) last_request: u64,
     /// Grows whenever a message no longer counts as unread without having been read.
     pub(super) uncounted: u64,
@@ -83,6 +86,7 @@ impl<S: Sql> UserService<S> {
             last_socket: 0,
             pending: BTreeMap::new(),
             last_ticket: 0,
+            expected: Vec::new(),
             last_request: 0,
             uncounted: 0,
             outboxes: BTreeMap::new(),
@@ -267,6 +271,10 @@ impl<S: Sql> UserService<S> {
             self.preview_expires(at, &mut effects);
         }
         self.push(id, fresh, &call.attached_devices, now, &mut effects);
+        // The delivery is taken, whatever becomes of what waited for it.
+        if let Err(ServiceError::Storage(failure)) = self.arrived(id, now, &mut effects) {
+            effects.push(Effect::Failed(failure));
+        }
         let delivered = Delivered {
             head_seq: taken.head_seq,
             position: taken.position,

@@ -5,10 +5,12 @@
 //! longer a member, with the event that said so, until the user takes it off.
 
 use super::call::{ForgetConversation, UpdateSettings};
-use super::effect::{Effect, Effects};
+use super::effect::{Effect, Effects, Reply, RequestId};
+use super::expected::Then;
 use super::service::UserService;
 use super::store::{Store, read_text};
 use crate::ids::{ConversationId, DeviceId};
+use crate::object;
 use crate::params;
 use crate::protocol::conversation::{ConversationSettings, Membership, Notify, SettingsPatch};
 use crate::protocol::event::Event;
@@ -16,6 +18,7 @@ use crate::protocol::frame::ServerFrame;
 use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::{FromValue, Param, Sql, SqlError, Value, transact};
+use crate::time::Timestamp;
 
 impl From<Membership> for Param<'_> {
     fn from(membership: Membership) -> Self {
@@ -197,27 +200,44 @@ impl<S: Sql> UserService<S> {
     /// Changes what the user has set for a conversation.
     ///
     /// # Errors
-    /// `unauthenticated` where the caller's device is signed out; `not_found` for a conversation
-    /// that is not in the list.
-    pub fn update_settings(
+    /// `unauthenticated` where the caller's device is signed out; what else is refused is told in
+    /// the answer.
+    pub(super) fn update_settings(
         &mut self,
+        call: UpdateSettings,
+        now: Timestamp,
+    ) -> Result<(Reply, Effects), ServiceError> {
+        self.store_for(call.device_id)?;
+        self.last_request = self.last_request.wrapping_add(1);
+        let request = RequestId(self.last_request);
+        let mut effects = Vec::new();
+        let then = Then::Set(request, call);
+        if self.has_or_expects(call.conversation_id, Seq::ZERO, then, now, &mut effects)? {
+            self.set(request, &call, &mut effects)?;
+        }
+        Ok((Reply::Later(request), effects))
+    }
+
+    /// Writes down what the user has set, and answers.
+    pub(super) fn set(
+        &self,
+        request: RequestId,
         call: &UpdateSettings,
-    ) -> Result<(ConversationSettings, Effects), ServiceError> {
-        let store = self.store_for(call.device_id)?;
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        let store = self.store();
         let before = store
             .settings(&call.conversation_id)?
             .ok_or_else(|| Problem::not_found("conversation"))?;
         let after = patched(&before, &call.patch);
-        let mut effects = Vec::new();
+        let answer = Ok(object::reply_json(&after)?);
         if after != before {
             store.save_settings(&after)?;
-            self.show_others(
-                call.device_id,
-                ServerFrame::ConversationSettings(after),
-                &mut effects,
-            );
+            let frame = ServerFrame::ConversationSettings(after);
+            self.show_others(call.device_id, frame, effects);
         }
-        Ok((after, effects))
+        effects.push(Effect::Answer { request, answer });
+        Ok(())
     }
 
     /// Takes a conversation off the list of which the user is no longer a member.

@@ -128,6 +128,38 @@ async fn the_list_names_people_and_counts_what_they_said() {
 }
 
 #[tokio::test]
+async fn what_one_knows_of_can_be_read_and_set_at_once() {
+    let [ann, bob, cid] = User::sign_up_all(server::shared()).await;
+    // Whether the inbox has been told of it yet is nobody's business but ours.
+    for number in 1..=20 {
+        let id = ann.group(&format!("Group {number}"), &[&bob, &cid]).await;
+        let path = format!("/conversations/{id}/settings");
+        let set = bob.api.ask("PUT", &path, json!({"pinned": true})).await;
+        assert_eq!(set.ok(200)["pinned"], true);
+        let said = ann.say(&id, "hello").await;
+        for user in [&ann, &bob, &cid] {
+            let seq = said["seq"].as_u64().expect("a seq");
+            let read = user.mark_read(&id, seq).await.ok(200);
+            assert_eq!(
+                (&read["read_seq"], &read["unread"]),
+                (&said["seq"], &json!(0))
+            );
+            assert_eq!(user.item(&id).await.expect("in the list")["unread"], 0);
+            let refused = user.mark_read(&id, seq + 1).await;
+            refused.problem(400, "invalid_request");
+        }
+    }
+    let elsewhere = format!("/conversations/{}/settings", uuid());
+    let refused = ann
+        .api
+        .ask("PUT", &elsewhere, json!({"pinned": true}))
+        .await;
+    refused.problem(404, "not_found");
+    let refused = ann.mark_read(&uuid(), 1).await;
+    refused.problem(404, "not_found");
+}
+
+#[tokio::test]
 async fn encrypted_content_has_no_preview() {
     let [ann, bob] = User::sign_up_all(server::shared()).await;
     let id = ann.direct(&bob).await;

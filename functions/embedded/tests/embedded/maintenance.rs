@@ -27,6 +27,15 @@ fn the_rest_of_a_large_group_is_delivered_by_whoever_looks_next() {
         let reached = "SELECT count(*) FROM inbox WHERE head_seq = 2";
         let at_once = service.count(reached, &[]);
         assert!((1..101).contains(&at_once), "{at_once}");
+        // Nor does one who has not been told wait for it.
+        for person in &others[90..100] {
+            let path = format!("/conversations/{group}/read");
+            let read = person
+                .post(&path, json!({"up_to_seq": 2}))
+                .await
+                .expect(200);
+            assert_eq!((&read["read_seq"], &read["unread"]), (&json!(2), &json!(0)));
+        }
         let done = service.backend().maintain().await.unwrap();
         assert_eq!((done.failed, done.has_more), (0, false));
         assert_eq!(service.count(reached, &[]), 101);

@@ -95,6 +95,68 @@ fn a_stream_of_events_reaches_one_who_is_away_ever_more_seldom_until_it_pauses()
 }
 
 #[test]
+fn a_lane_that_is_waited_for_does_not_rest_and_goes_before_the_others() {
+    let members = users(10);
+    let wanted = members[9];
+    let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, Some(Seq::ZERO))));
+    lanes.advance(Seq::new(1), T0);
+    for due in drain(&mut lanes, T0) {
+        lanes.taken(due.user_id, Seq::new(1), T0);
+    }
+    // It rests.
+    lanes.advance(Seq::new(300), T0);
+    assert_eq!(drain(&mut lanes, T0), []);
+    assert!(lanes.hurry(wanted, Some(Seq::new(1)), Seq::new(250), T0));
+    let due = |after| Due {
+        user_id: wanted,
+        after: Some(Seq::new(after)),
+    };
+    assert_eq!(drain(&mut lanes, T0), [due(1)]);
+    // While a delivery is under way, nothing goes beside it.
+    assert!(lanes.hurry(wanted, Some(Seq::new(1)), Seq::new(250), T0));
+    assert_eq!(drain(&mut lanes, T0), []);
+    lanes.taken(wanted, Seq::new(201), T0);
+    assert_eq!(
+        drain(&mut lanes, T0),
+        [due(201)],
+        "what is wanted is not there"
+    );
+    lanes.taken(wanted, Seq::new(290), T0);
+    assert_eq!(drain(&mut lanes, T0), [], "it is");
+    let mut due: Vec<_> = drain(&mut lanes, T0 + PACE);
+    assert_eq!(due.len(), 10, "the others have lost nothing");
+    for due in due.drain(..) {
+        lanes.taken(due.user_id, Seq::new(300), T0);
+    }
+    assert!(lanes.is_dry());
+    assert!(!lanes.hurry(wanted, Some(Seq::new(300)), Seq::new(300), T0));
+}
+
+#[test]
+fn a_lane_that_is_due_is_put_first_when_it_is_waited_for() {
+    let members = users(10);
+    let mut lanes = Lanes::new(Seq::new(1), members.iter().map(|id| (*id, None)));
+    let last = *lanes.queue.back().unwrap();
+    assert!(lanes.hurry(last, None, Seq::ZERO, T0));
+    let order: Vec<_> = drain(&mut lanes, T0);
+    assert_eq!(order[0].user_id, last);
+    assert_eq!(order.len(), 10, "and is served once");
+}
+
+#[test]
+fn a_user_object_that_lacks_what_it_was_thought_to_have_is_given_it_when_it_asks() {
+    let id = users(1)[0];
+    let mut lanes = Lanes::new(Seq::new(9), [(id, Some(Seq::new(9)))]);
+    assert!(lanes.is_dry());
+    assert!(lanes.hurry(id, Some(Seq::new(3)), Seq::new(9), T0));
+    let due = Due {
+        user_id: id,
+        after: Some(Seq::new(3)),
+    };
+    assert_eq!(drain(&mut lanes, T0), [due]);
+}
+
+#[test]
 fn lanes_that_were_served_together_come_apart() {
     let members = users(100);
     let mut lanes = Lanes::new(Seq::ZERO, members.iter().map(|id| (*id, Some(Seq::ZERO))));

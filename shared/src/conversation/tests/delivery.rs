@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::World;
-use crate::conversation::call::MemberPosition;
+use crate::conversation::call::{DeliverNow, MemberPosition};
 use crate::conversation::deliver::Round;
 use crate::ids::UserId;
 use crate::protocol::event::Event;
+use crate::protocol::problem::Code;
 use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 use crate::user::call::Delivered;
@@ -83,6 +84,33 @@ fn everyone_hears_of_a_new_conversation_and_of_each_message() {
     world.send(0, "hello");
     inboxes.serve(&mut world);
     assert_eq!((inboxes.head(&world, 0), inboxes.head(&world, 1)), (1, 1));
+}
+
+#[test]
+fn a_user_object_that_asks_is_served_without_a_rest() {
+    let mut world = World::group();
+    let mut inboxes = Inboxes::default();
+    inboxes.settle(&mut world);
+    world.now = world.now + Duration::from_secs(60);
+    for _ in 0..3 {
+        world.send(0, "hello");
+        inboxes.serve(&mut world);
+    }
+    assert!(inboxes.head(&world, 1) < 4, "it rests");
+    let call = |user: usize, up_to_seq: u64| DeliverNow {
+        user_id: world.users[user],
+        has: Some(Seq::new(2)),
+        up_to_seq: Seq::new(up_to_seq),
+    };
+    let (now, later, never) = (call(1, 4), call(1, 5), call(3, 4));
+    let effects = world.service.deliver_now(now, world.now).unwrap();
+    assert!(effects.deliver);
+    inboxes.serve(&mut world);
+    assert_eq!(inboxes.head(&world, 1), 4);
+    let refused = world.service.deliver_now(later, world.now).unwrap_err();
+    assert_eq!(refused.into_problem().code, Code::InvalidRequest);
+    let refused = world.service.deliver_now(never, world.now).unwrap_err();
+    assert_eq!(refused.into_problem().code, Code::NotFound);
 }
 
 #[test]

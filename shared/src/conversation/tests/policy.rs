@@ -4,9 +4,9 @@
 use super::*;
 use crate::conversation::call::{
     AddMembers, CancelScheduled, ChangeRole, ConversationRequest, CopyMessage, CountUnread, Delete,
-    GetConversation, GetMessage, GetMessageInfo, Hide, ListMembers, ListPins, ListScheduled,
-    ListThread, MarkPosition, MemberPosition, RemoveMember, Schedule, Send, SetBlock, SetSuspended,
-    SignalTyping, UpdateConversation,
+    DeliverNow, GetConversation, GetMessage, GetMessageInfo, Hide, ListMembers, ListPins,
+    ListScheduled, ListThread, MarkPosition, MemberPosition, RemoveMember, Schedule, Send,
+    SetBlock, SetSuspended, SignalTyping, UpdateConversation,
 };
 use crate::conversation::socket::{self, SocketSession};
 use crate::ids::{DeviceId, ScheduledId};
@@ -49,6 +49,7 @@ enum Ask {
     Pins,
     Thread,
     Unread,
+    DeliverNow,
     Scheduled,
     Mark,
     Hide,
@@ -79,7 +80,7 @@ enum Ask {
 
 use Ask as A;
 
-const ALL: [Ask; 35] = [
+const ALL: [Ask; 36] = [
     A::Get,
     A::Members,
     A::Messages,
@@ -89,6 +90,7 @@ const ALL: [Ask; 35] = [
     A::Pins,
     A::Thread,
     A::Unread,
+    A::DeliverNow,
     A::Scheduled,
     A::Mark,
     A::Hide,
@@ -141,6 +143,7 @@ fn expected(kind: ConversationType, who: Who, ask: Ask) -> Result<(), Code> {
         | A::Pins
         | A::Thread
         | A::Unread
+        | A::DeliverNow
         | A::Scheduled
         | A::Mark
         | A::Hide
@@ -357,6 +360,12 @@ impl Stage {
                 up_to_seq: Seq::new(3),
             }
             .into(),
+            A::DeliverNow => DeliverNow {
+                user_id: actor,
+                has: None,
+                up_to_seq: Seq::new(3),
+            }
+            .into(),
             A::Scheduled => ListScheduled { actor }.into(),
             A::Mark => MarkPosition {
                 user_id: actor,
@@ -458,7 +467,7 @@ fn each_request_does_what_the_table_says_and_a_refusal_changes_nothing() {
         }
         asked += 1;
     }
-    assert_eq!(asked, (6 + 5) * 35 - 1);
+    assert_eq!(asked, (6 + 5) * ALL.len() - 1);
 }
 
 /// The frames that a socket of the conversation takes.

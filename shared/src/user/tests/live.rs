@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::conversation::call::{Acted, ConversationRequest, MemberPosition};
+use crate::conversation::call::{Acted, ConversationRequest, DeliverNow, MemberPosition};
 use crate::limits;
 use crate::object::{Answer, reply_json};
 use crate::protocol::event::EventPage;
@@ -15,6 +15,8 @@ use crate::protocol::group::{GroupChange, MemberRemoved};
 use crate::protocol::message::{MessageAck, MessageStatus};
 use crate::protocol::problem::Code;
 use crate::user::call::{AttachedDevice, MarkLeft};
+
+mod expected;
 
 /// A user's object with its sockets, and the conversations that it asks.
 struct Live {
@@ -91,10 +93,10 @@ impl Live {
         let Some((ticket, id, request)) = self.questions.pop_front() else {
             return false;
         };
-        let answer = if self.down.contains(&id) {
-            Err(Problem::unavailable("down"))
-        } else {
-            Ok(self.reply(id, request))
+        let answer = match request {
+            _ if self.down.contains(&id) => Err(Problem::unavailable("down")),
+            ConversationRequest::DeliverNow(call) => self.promise(id, call),
+            other => Ok(self.reply(id, other)),
         };
         if let Some(ticket) = ticket {
             let now = self.now();
@@ -102,6 +104,18 @@ impl Live {
             self.carry_out(effects);
         }
         true
+    }
+
+    /// What is promised here is delivered when the test does.
+    fn promise(&self, id: ConversationId, call: DeliverNow) -> Result<String, Problem> {
+        let Some(log) = self.logs.get(&id) else {
+            return Err(Problem::not_found("conversation"));
+        };
+        let head = Seq::new(log.len() as u64);
+        if call.up_to_seq > head {
+            return Err(Problem::beyond_newest("up_to_seq", head));
+        }
+        Ok(reply_json(&()).unwrap())
     }
 
     fn reply(&mut self, id: ConversationId, request: ConversationRequest) -> String {
@@ -653,6 +667,7 @@ fn sync_sends_again_from_where_it_is_told() {
             group(9)
         ),
     );
+    live.settle();
     assert_eq!(live.errors(socket), [Code::InvalidRequest, Code::NotFound]);
 }
 
@@ -686,6 +701,7 @@ fn reading_tells_the_other_devices_and_the_conversation_and_counts_exactly() {
     live.settle();
     assert_eq!(live.unread(phone, id), 0, "reading does not go backwards");
     live.read(socket, id, 7);
+    live.settle();
     assert_eq!(live.errors(socket), [Code::InvalidRequest]);
 }
 

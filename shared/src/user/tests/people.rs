@@ -361,6 +361,7 @@ fn what_is_set_on_one_device_shows_in_the_list_and_on_the_others() {
     assert_eq!(page(false).total_unread, 0);
     let archived = page(true).conversations.remove(0);
     assert_eq!((archived.unread, archived.muted_until), (3, None));
+    people.closed.insert(group(2));
     let elsewhere = UpdateSettings {
         conversation_id: group(2),
         ..call
