@@ -81,7 +81,8 @@ async fn everyone_sees_the_same_live_after_being_away_and_in_the_history() {
     let reply = bob.api.post(&messages, reply).await.ok(201)["message_id"].clone();
     ask(&mut session, "poll_close", &id, &tea, json!({})).await;
     event(&mut session, 9).await;
-    // 10: it is deleted again.
+    // 10: it is deleted again, when it has been seen: who is told later is not told what it said.
+    event(&mut live, 9).await;
     ask(&mut there, "delete_message", &id, &reply, json!({})).await;
     event(&mut there, 10).await;
 
