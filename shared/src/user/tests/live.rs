@@ -875,6 +875,29 @@ fn a_device_that_leaves_a_conversation_s_socket_is_shown_what_that_may_not_have_
 }
 
 #[test]
+fn a_session_that_was_cut_off_as_it_caught_up_ends_when_its_device_leaves_a_socket() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    for _ in 0..3 {
+        live.hear(id, user(2));
+    }
+    let socket = live.open(device);
+    live.forget();
+    let left = MarkLeft {
+        device_id: device,
+        conversation_id: id,
+        after_seq: Seq::new(1),
+    };
+    let now = live.now();
+    let effects = live.fixture.service.mark_left(left, now).unwrap();
+    live.carry_out(effects);
+    live.settle();
+    // What else it lacks is not known any more: it is shown nothing out of order.
+    assert_eq!(live.closed.get(&socket), Some(&CloseCode::Restart));
+    assert_eq!(live.seqs(socket, id), Vec::<u64>::new());
+}
+
+#[test]
 fn a_signed_out_device_loses_its_session_and_gets_no_other() {
     let (mut live, device) = Live::new();
     let socket = live.open(device);
