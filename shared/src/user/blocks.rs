@@ -196,8 +196,7 @@ impl<S: Sql> UserService<S> {
         if before != is_blocked {
             store.save_block(peer, is_blocked, now)?;
         }
-        self.last_request = self.last_request.wrapping_add(1);
-        let request = RequestId(self.last_request);
+        let request = self.next_request();
         let mut effects = Vec::new();
         if before != is_blocked {
             self.presence_parted(peer, now, &mut effects)?;

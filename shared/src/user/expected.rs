@@ -63,8 +63,8 @@ pub(super) struct Expected {
 }
 
 impl<S: Sql> UserService<S> {
-    /// Whether the inbox has the event `seq` of a conversation. If not, the conversation is asked
-    /// to deliver it, and `then` is done when it has come.
+    /// The newest event of a conversation that the inbox has, if it has the one at `seq`. If not,
+    /// the conversation is asked to deliver it, and `then` is done when it has come.
     pub(super) fn has_or_expects(
         &mut self,
         conversation_id: ConversationId,
@@ -72,11 +72,11 @@ impl<S: Sql> UserService<S> {
         then: Then,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<bool, ServiceError> {
+    ) -> Result<Option<Seq>, ServiceError> {
         let row = self.store().inbox_row(&conversation_id)?;
         let has = row.map(|row| row.head_seq);
         if has.is_some_and(|head| seq <= head) {
-            return Ok(true);
+            return Ok(has);
         }
         let promised = self.pending.values();
         let promised = promised.filter(|pending| matches!(pending, Pending::Promise(_)));
@@ -100,7 +100,7 @@ impl<S: Sql> UserService<S> {
             .into(),
             ticket: Some(ticket),
         });
-        Ok(false)
+        Ok(None)
     }
 
     /// A conversation has promised to deliver, or has refused to.

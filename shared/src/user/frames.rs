@@ -16,7 +16,6 @@ use crate::protocol::frame::{
     Ack, BadFrame, ClientFrame, CloseCode, PresenceSubscribe, ReadPosition, ServerFrame, Sync,
 };
 use crate::protocol::problem::ServiceError;
-use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 use crate::time::Timestamp;
 
@@ -150,7 +149,8 @@ impl<S: Sql> UserService<S> {
             up_to_seq,
         } = ack;
         let then = Then::Acknowledge(socket, ack);
-        if !self.has_or_expects(conversation_id, up_to_seq, then, now, effects)? {
+        let has = self.has_or_expects(conversation_id, up_to_seq, then, now, effects)?;
+        if has.is_none() {
             return Ok(());
         }
         self.note_ack(socket, conversation_id, up_to_seq, now, effects)?;
@@ -168,11 +168,10 @@ impl<S: Sql> UserService<S> {
     ) -> Result<(), ServiceError> {
         let id = sync.conversation_id;
         let then = Then::Sync(socket, sync);
-        if !self.has_or_expects(id, sync.after_seq, then, now, effects)? {
+        let has = self.has_or_expects(id, sync.after_seq, then, now, effects)?;
+        let Some(head_seq) = has else {
             return Ok(());
-        }
-        let row = self.store().inbox_row(&id)?;
-        let head_seq = row.map_or(Seq::ZERO, |row| row.head_seq);
+        };
         let is_former = self.store().farewell(&id)?.is_some();
         let Some(session) = self.sessions.get_mut(&socket) else {
             return Ok(());

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::call::HideMessage;
-use super::effect::{Effect, Effects, Reply, RequestId, SocketId};
+use super::effect::{Effect, Effects, Reply, SocketId};
 use super::expected::fail_request;
 use super::list::{read_last, shown};
 use super::pending::Pending;
@@ -153,8 +153,7 @@ impl<S: Sql> UserService<S> {
         call: HideMessage,
     ) -> Result<(Reply, Effects), ServiceError> {
         self.store_for(call.device_id)?;
-        self.last_request = self.last_request.wrapping_add(1);
-        let request = RequestId(self.last_request);
+        let request = self.next_request();
         let mut effects = Vec::new();
         let hide = PendingHide {
             conversation_id: call.conversation_id,

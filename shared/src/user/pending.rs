@@ -2,7 +2,7 @@
 
 use super::acting::Asked;
 use super::blocks::PendingBlock;
-use super::effect::{SocketId, Ticket};
+use super::effect::{RequestId, SocketId, Ticket};
 use super::expected::Expected;
 use super::hiding::PendingHide;
 use super::presence::PresenceAsk;
@@ -44,6 +44,12 @@ pub(super) enum Pending {
 }
 
 impl<S: Sql> UserService<S> {
+    /// A name for a request whose answer has to wait.
+    pub(super) const fn next_request(&mut self) -> RequestId {
+        self.last_request = self.last_request.wrapping_add(1);
+        RequestId(self.last_request)
+    }
+
     /// A ticket for an answer.
     pub(super) fn ticket(&mut self, pending: Pending) -> Ticket {
         self.last_ticket = self.last_ticket.wrapping_add(1);

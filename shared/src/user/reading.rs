@@ -53,8 +53,7 @@ impl<S: Sql> UserService<S> {
         now: Timestamp,
     ) -> Result<(Reply, Effects), ServiceError> {
         self.store_for(call.device_id)?;
-        self.last_request = self.last_request.wrapping_add(1);
-        let request = RequestId(self.last_request);
+        let request = self.next_request();
         let mut effects = Vec::new();
         let origin = Origin::Request(request, call.device_id);
         self.read_up_to(
@@ -76,7 +75,9 @@ impl<S: Sql> UserService<S> {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
-        if !self.has_or_expects(id, up_to_seq, Then::Read(origin), now, effects)? {
+        let then = Then::Read(origin);
+        let has = self.has_or_expects(id, up_to_seq, then, now, effects)?;
+        if has.is_none() {
             return Ok(());
         }
         // What has been read has arrived.

@@ -208,11 +208,12 @@ impl<S: Sql> UserService<S> {
         now: Timestamp,
     ) -> Result<(Reply, Effects), ServiceError> {
         self.store_for(call.device_id)?;
-        self.last_request = self.last_request.wrapping_add(1);
-        let request = RequestId(self.last_request);
+        let request = self.next_request();
         let mut effects = Vec::new();
         let then = Then::Set(request, call);
-        if self.has_or_expects(call.conversation_id, Seq::ZERO, then, now, &mut effects)? {
+        let id = call.conversation_id;
+        let has = self.has_or_expects(id, Seq::ZERO, then, now, &mut effects)?;
+        if has.is_some() {
             self.set(request, &call, &mut effects)?;
         }
         Ok((Reply::Later(request), effects))
