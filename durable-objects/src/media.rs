@@ -70,7 +70,11 @@ impl Media {
                     self.keep_up(upkeep).await?;
                     return Ok(Ok(reply));
                 }
-                Ok(Step::Errand { errand, alarm }) => {
+                Ok(Step::Errand {
+                    errand,
+                    alarm,
+                    noted,
+                }) => {
                     if let Some(at) = alarm {
                         alarm::set(&self.state, at).await?;
                     }
@@ -79,7 +83,7 @@ impl Media {
                         Err(error) => {
                             host::log_failure(OBJECT, "storage_failed", &error.to_string());
                             let detail = "The storage for media did not answer. Try again.";
-                            return Ok(Err(Problem::unavailable(detail).into()));
+                            return Ok(noted.ok_or_else(|| Problem::unavailable(detail).into()));
                         }
                     }
                 }

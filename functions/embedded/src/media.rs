@@ -93,12 +93,12 @@ impl<H: Host> Place<H> {
                 .await?;
             match step {
                 Step::Done(reply, _) => return Ok(reply),
-                Step::Errand { errand, .. } => match self.run(&errand).await {
+                Step::Errand { errand, noted, .. } => match self.run(&errand).await {
                     Ok(done) => report = Some(done),
                     Err(error) => {
                         self.failed("media_storage_failed", &error.to_string());
                         let detail = "The storage for media did not answer. Try again.";
-                        return Err(Problem::unavailable(detail).into());
+                        return noted.ok_or_else(|| Problem::unavailable(detail).into());
                     }
                 },
             }

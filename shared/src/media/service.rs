@@ -26,6 +26,7 @@ use super::schema;
 use super::store::{Medium, State, Store};
 use crate::ids::MediaId;
 use crate::limits;
+use crate::object::reply_json;
 use crate::protocol::media::{MediaKind, ThumbnailState};
 use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::sql::migrations::LazySchema;
@@ -46,6 +47,9 @@ pub enum Step {
         errand: Errand,
         /// Set the alarm, in the same commit: it goes on where this request ends early.
         alarm: Option<Timestamp>,
+        /// The reply's JSON where storage does not do it now: what was asked holds all the same,
+        /// and the alarm goes on.
+        noted: Option<String>,
     },
 }
 
@@ -267,7 +271,7 @@ impl<S: Sql> MediaService<S> {
         call: &Complete,
         report: Option<Report>,
     ) -> Result<Step, ServiceError> {
-        let mut medium = owned(medium, call.actor)?;
+        let mut medium = owned(present(medium).ok(), call.actor)?;
         if medium.state == State::Uploaded {
             return done(&view(medium), Upkeep::default());
         }
@@ -370,7 +374,8 @@ impl<S: Sql> MediaService<S> {
         let was_last = transact(&self.sql, || {
             let had = store.has_message()?;
             store.drop_message(&call.message)?;
-            let was_last = had && !store.has_message()?;
+            // One that is leaving goes when its alarm says already, which is sooner.
+            let was_last = had && !store.has_message()? && medium.state != State::Leaving;
             if was_last {
                 medium.remove_at = remove_at;
                 store.write(&medium)?;
@@ -394,7 +399,12 @@ impl<S: Sql> MediaService<S> {
         let medium = owned(medium, call.actor)?;
         match self.remove(medium, report, now)? {
             Step::Done(_, upkeep) => done(&(), upkeep),
-            errand @ Step::Errand { .. } => Ok(errand),
+            // It is gone for everyone, whenever its bytes go.
+            Step::Errand { errand, alarm, .. } => Ok(Step::Errand {
+                errand,
+                alarm,
+                noted: Some(reply_json(&())?),
+            }),
         }
     }
 
@@ -426,6 +436,7 @@ impl<S: Sql> MediaService<S> {
                 upload_id: medium.upload_id,
             },
             alarm: Some(now + REMOVAL_RETRY),
+            noted: None,
         })
     }
 

@@ -98,6 +98,25 @@ fn where_storage_does_not_answer_nothing_is_sent_and_it_can_be_tried_again() {
 }
 
 #[test]
+fn a_deletion_is_answered_though_storage_does_not_answer_and_is_carried_on() {
+    run(async {
+        let service = Service::new();
+        let ada = service.person(1).await;
+        let media_id = ada.picture(true).await;
+        let path = format!("/api/v1/media/{media_id}");
+        let kept = service.machine.objects.take();
+        let deleted = service.ask("DELETE", &path, &ada.token, Value::Null).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.body);
+        *service.machine.objects.borrow_mut() = kept;
+        ada.get(&format!("/media/{media_id}")).await.expect(404);
+        assert_eq!(service.stored(), 1);
+        service.pass(Duration::from_secs(600));
+        service.maintain().await;
+        assert_eq!(service.stored(), 0);
+    });
+}
+
+#[test]
 fn maintenance_removes_what_was_sent_nowhere() {
     run(async {
         let service = Service::new();

@@ -18,6 +18,7 @@ pub(super) const fn errand(errand: Errand) -> Step {
     Step::Errand {
         errand,
         alarm: None,
+        noted: None,
     }
 }
 

@@ -171,6 +171,23 @@ fn a_deletion_that_dies_half_way_is_carried_on_by_the_alarm_and_nobody_sends_it_
 }
 
 #[test]
+fn what_is_being_deleted_is_not_brought_back_and_does_not_stay_longer() {
+    let mut world = World::uploaded();
+    let actor = world.owner;
+    let message = world.message();
+    world.attach(message).unwrap();
+    world.ask_and_die(DeleteMedia { actor });
+    let parts = Vec::new();
+    let refused = world.ask::<MediaView>(Complete { actor, parts });
+    assert_eq!(refused.unwrap_err().code, Code::NotFound);
+    let at = world.alarm;
+    world.ask::<()>(Release { message }).unwrap();
+    assert_eq!(world.alarm, at);
+    world.pass(REMOVAL_RETRY);
+    assert!(world.is_gone());
+}
+
+#[test]
 fn a_thumbnail_is_wanted_once_for_what_one_can_be_made_of() {
     let mut world = World::uploaded();
     let actor = world.owner;

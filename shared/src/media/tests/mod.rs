@@ -135,7 +135,7 @@ impl World {
                     self.keep(upkeep);
                     return Ok(serde_json::from_str(&reply).unwrap());
                 }
-                Step::Errand { errand, alarm } => {
+                Step::Errand { errand, alarm, .. } => {
                     self.alarm = alarm.or(self.alarm);
                     report = Some(self.run(errand));
                 }
@@ -177,7 +177,7 @@ impl World {
             loop {
                 match self.service.on_alarm(report.take(), self.now).unwrap() {
                     Step::Done(_, upkeep) => break self.keep(upkeep),
-                    Step::Errand { errand, alarm } => {
+                    Step::Errand { errand, alarm, .. } => {
                         self.alarm = alarm;
                         report = Some(self.run(errand));
                     }
