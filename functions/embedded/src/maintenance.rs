@@ -94,7 +94,8 @@ impl<H: Host> Place<H> {
                 if let Err(error) = self.look_after(sql, &object).await {
                     done.failed += 1;
                     self.failed("object_not_maintained", &error.to_string());
-                    postpone(sql, object.scope, self.host.now())?;
+                    let at = self.host.now() + RETRY;
+                    self.patiently(|| postpone(sql, object.scope, at)).await?;
                 }
             }
         }
@@ -165,10 +166,10 @@ fn read_due(sql: &dyn Sql, now: Timestamp) -> Result<Vec<Due>, SqlError> {
     .collect()
 }
 
-fn postpone(sql: &dyn Sql, scope: i64, now: Timestamp) -> Result<(), SqlError> {
+fn postpone(sql: &dyn Sql, scope: i64, at: Timestamp) -> Result<(), SqlError> {
     sql.exec(
         "UPDATE alarm SET due = ? WHERE scope = ?",
-        params![(now + RETRY).as_millis(), scope],
+        params![at.as_millis(), scope],
     )?;
     Ok(())
 }

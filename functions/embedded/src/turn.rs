@@ -33,10 +33,12 @@ use crate::users::LoadedUser;
 use crate::{Host, Place};
 
 /// How long a turn is tried for while other connections write.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The first wait between two tries, and the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(5);
-const LONGEST_WAIT: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The wait between two tries. It does not grow: SQLite's lock has no queue, so whoever asked less
+/// often the longer it has waited would be overtaken by all who come, on a busy database for ever.
+const WAIT: Duration = Duration::from_millis(5);
+/// Tries where nothing can be waited for but what the platform waits by itself ([`Host::open`]).
+const TRIES_AT_ONCE: u32 = 20;
 
 /// One object's request to another.
 #[derive(Debug)]
@@ -85,10 +87,12 @@ impl<H: Host> Place<H> {
     /// A connection of its own, with all tables there.
     pub async fn connect(&self) -> Result<Database<H>, SqlError> {
         let sql = Rc::new(Connection::new(self.host.open()?));
-        if !crate::schema::is_installed(&sql)? {
+        let is_installed = || crate::schema::is_installed(&sql);
+        if !self.patiently(is_installed).await? {
             // Readers then wait for no writer, and a commit for one write to the disk. The file
             // remembers it. A server in place of a file may have no such thing: then it is as it is.
-            let _ = sql.exec("PRAGMA journal_mode = WAL", &[]);
+            let journal = || sql.exec("PRAGMA journal_mode = WAL", &[]);
+            let _ = self.patiently(journal).await;
             self.begin(&sql, Mode::Write).await?;
             match crate::schema::install(&sql) {
                 Ok(()) => sql.commit()?,
@@ -102,14 +106,21 @@ impl<H: Host> Place<H> {
     }
 
     async fn begin(&self, sql: &Connection<H::Database>, mode: Mode) -> Result<(), SqlError> {
+        self.patiently(|| sql.begin(mode)).await
+    }
+
+    /// Tries until no other connection is in the way, or patience is over. Others of this instance
+    /// have their turns in between.
+    pub async fn patiently<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
         let until = self.host.now() + PATIENCE;
-        let mut wait = FIRST_WAIT;
         loop {
-            match sql.begin(mode) {
-                Err(SqlError::Busy) if self.host.now() < until => self.host.sleep(wait).await,
+            match attempt() {
+                Err(SqlError::Busy) if self.host.now() < until => self.host.sleep(WAIT).await,
                 outcome => return outcome,
             }
-            wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 
@@ -143,7 +154,13 @@ impl<H: Host> Place<H> {
         sql: &Database<H>,
         mut body: impl FnMut(&mut Turn<'_, H>) -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
-        sql.begin(Mode::Write)?;
+        let mut tries = 1;
+        while let Err(error) = sql.begin(Mode::Write) {
+            if error != SqlError::Busy || tries == TRIES_AT_ONCE {
+                return Err(error.into());
+            }
+            tries += 1;
+        }
         self.attempt(sql, 0, &mut body)?
     }
 

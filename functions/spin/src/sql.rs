@@ -17,6 +17,11 @@ const DATABASE: &str = "default";
 /// What SQLite says where another connection writes (sqlite3.c, `sqlite3ErrStr`).
 const LOCKED: &str = "database is locked";
 
+/// How long SQLite itself waits for another connection's lock. The whole instance stands still
+/// meanwhile, and SQLite asks the less often the longer it has waited: so it is short, and what
+/// waits longer is tried again by `parlance_embedded`, which lets others go on in between.
+const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 50";
+
 /// Connections that wait in one instance at most.
 const IDLE: usize = 4;
 
@@ -41,7 +46,12 @@ impl SpinSql {
     pub fn open() -> Result<Self, SqlError> {
         let connection = match WAITING.with_borrow_mut(Vec::pop) {
             Some(connection) => connection,
-            None => Connection::open(DATABASE).map_err(told)?,
+            None => {
+                let connection = Connection::open(DATABASE).map_err(told)?;
+                // A server in place of a file may not know it: then it is as it is.
+                let _ = connection.execute(BUSY_TIMEOUT, &[]);
+                connection
+            }
         };
         Ok(Self {
             connection: Some(connection),

@@ -26,6 +26,9 @@ pub const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 /// What object storage has: sizes and types by keys.
 pub type Objects = BTreeMap<String, (usize, &'static str)>;
 
+/// What happens elsewhere while one sleeps.
+pub type Meanwhile = Box<dyn FnMut(Timestamp)>;
+
 /// A platform whose time passes only where it is slept through.
 #[derive(Clone)]
 pub struct Machine {
@@ -34,13 +37,20 @@ pub struct Machine {
     /// What object storage has; nothing where it does not answer.
     pub objects: Rc<RefCell<Option<Objects>>>,
     entropy: Rc<SeededEntropy>,
+    /// What is done at each moment that is slept through.
+    pub meanwhile: Rc<RefCell<Option<Meanwhile>>>,
 }
 
 impl Host for Machine {
     type Database = NativeSql;
 
     fn open(&self) -> Result<NativeSql, SqlError> {
-        NativeSql::open(&self.path)
+        let sql = NativeSql::open(&self.path)?;
+        if self.meanwhile.borrow().is_some() {
+            // Its time is simulated: SQLite is not to wait in the machine's.
+            sql.exec("PRAGMA busy_timeout = 0", &[])?;
+        }
+        Ok(sql)
     }
 
     fn now(&self) -> Timestamp {
@@ -55,6 +65,9 @@ impl Host for Machine {
 
     async fn sleep(&self, duration: Duration) {
         self.clock.set(self.clock.get() + duration);
+        if let Some(meanwhile) = self.meanwhile.borrow_mut().as_mut() {
+            meanwhile(self.clock.get());
+        }
         // So that another future gets its turn.
         let mut is_second = false;
         std::future::poll_fn(|context: &mut Context<'_>| {
@@ -152,6 +165,7 @@ impl Service {
                 clock: Rc::new(Cell::new(START)),
                 objects: Rc::new(RefCell::new(Some(BTreeMap::new()))),
                 entropy: Rc::new(SeededEntropy::new(seed)),
+                meanwhile: Rc::default(),
             },
             config,
             scale,

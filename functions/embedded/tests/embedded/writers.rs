@@ -1,11 +1,16 @@
 //! Several instances write to one database at the same time.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::thread;
+use std::time::Duration;
 
+use parlance_shared::sql::Sql as _;
+use parlance_shared::sql::native::NativeSql;
 use serde_json::json;
 
-use crate::support::{Service, run};
+use crate::support::{START, Service, run};
 
 const WRITERS: u32 = 8;
 const MESSAGES: u32 = 25;
@@ -74,5 +79,30 @@ fn eight_writers_make_one_log_without_gaps_and_each_message_once() {
             .collect();
         let expected: Vec<_> = (1..=sent).map(|seq| json!(seq)).collect();
         assert_eq!(found, expected);
+    });
+}
+
+#[test]
+fn one_who_has_waited_long_for_the_lock_asks_as_often_as_one_who_has_just_come() {
+    run(async {
+        let service = Service::new();
+        let (ada, bob) = (service.person(1).await, service.person(2).await);
+        let chat = ada.chat_with(&bob).await;
+        let other = NativeSql::open(&service.machine.path).unwrap();
+        other.exec("BEGIN IMMEDIATE", &[]).unwrap();
+        let until = START + Duration::from_secs(15);
+        let tries = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&tries);
+        // The lock is free for a moment now and then: the more often one asks, the sooner one has it.
+        *service.machine.meanwhile.borrow_mut() = Some(Box::new(move |now| {
+            counted.set(counted.get() + 1);
+            if now >= until {
+                let _ = other.exec("ROLLBACK", &[]);
+            }
+        }));
+        ada.send(&chat, 1).await.expect(201);
+        let waited = service.machine.clock.get().since(START);
+        assert!(waited >= Duration::from_secs(15), "{waited:?}");
+        assert!(tries.get() >= 1000, "{} tries", tries.get());
     });
 }
