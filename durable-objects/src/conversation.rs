@@ -86,7 +86,8 @@ impl DurableObject for Conversation {
         }
         let attached = AttachedSockets::of(&state);
         let mut service = ConversationService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE)
-            .with_rate_limits(host::rate_limit_scale(&env));
+            .with_rate_limits(host::rate_limit_scale(&env))
+            .with_heartbeat(host::heartbeat(&env));
         let archive_store = ArchiveStore::of(&env);
         if archive_store.is_some() {
             service = service.with_archive(archive::hot_window(&env));

@@ -8,8 +8,11 @@
 //! The log gets one JSON object a line. It must not hold message content, phone numbers, codes or
 //! tokens, so it never repeats a request.
 
+use std::time::Duration;
+
 use js_sys::Date;
 use parlance_shared::entropy::Entropy;
+use parlance_shared::limits;
 use parlance_shared::object::Answer;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::time::{Clock, Timestamp};
@@ -171,17 +174,27 @@ fn text_response(status: u16, body: impl Into<String>) -> Response {
 /// not a number, 0 for no limits at all.
 #[must_use]
 pub fn rate_limit_scale(env: &Env) -> f64 {
-    let Ok(variable) = env.var("RATE_LIMIT_SCALE") else {
-        return 1.0;
-    };
-    parse_scale(&variable.to_string()).unwrap_or_else(|| {
-        log_failure(
-            "host",
-            "bad_variable",
-            "RATE_LIMIT_SCALE is not a number from 0",
-        );
-        1.0
-    })
+    let what = "RATE_LIMIT_SCALE is not a number from 0";
+    setting(env, "RATE_LIMIT_SCALE", parse_scale, what).unwrap_or(1.0)
+}
+
+/// How often clients ping, `HEARTBEAT_SECONDS` of the deployment: [`limits::HEARTBEAT`] where it is
+/// not set or makes no sense.
+#[must_use]
+pub fn heartbeat(env: &Env) -> Duration {
+    let what = "HEARTBEAT_SECONDS is not a whole number from 1 to 300";
+    setting(env, "HEARTBEAT_SECONDS", limits::heartbeat, what).unwrap_or(limits::HEARTBEAT)
+}
+
+/// A variable of the deployment, where it is set and `parse` takes it. Another is logged as `what`:
+/// the edge refuses to serve with it.
+fn setting<T>(env: &Env, name: &str, parse: impl Fn(&str) -> Option<T>, what: &str) -> Option<T> {
+    let text = env.var(name).ok()?.to_string();
+    let parsed = parse(&text);
+    if parsed.is_none() && !text.trim().is_empty() {
+        log_failure("host", "bad_variable", what);
+    }
+    parsed
 }
 
 fn parse_scale(text: &str) -> Option<f64> {

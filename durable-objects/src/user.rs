@@ -79,7 +79,8 @@ impl DurableObject for User {
         }
         let kept = kept_sockets(&state);
         let mut service = UserService::new(DurableSql::new(&state, OBJECT), OBJECT_SCOPE)
-            .with_rate_limits(host::rate_limit_scale(&env));
+            .with_rate_limits(host::rate_limit_scale(&env))
+            .with_heartbeat(host::heartbeat(&env));
         service.wake_sessions(kept.iter().map(|(kept, _)| kept.clone()));
         let sockets = kept
             .into_iter()

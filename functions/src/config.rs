@@ -26,7 +26,7 @@ const PHONE_HASH_KEY_BYTES: usize = 32;
 const ADMIN_TOKEN_CHARS: usize = 32;
 
 /// Every variable that [`Config::read`] asks for.
-pub const VARIABLES: [&str; 17] = [
+pub const VARIABLES: [&str; 18] = [
     "TOKEN_KEYS",
     "PHONE_HASH_KEY",
     "DEVELOPMENT",
@@ -44,6 +44,7 @@ pub const VARIABLES: [&str; 17] = [
     "S3_SECRET_ACCESS_KEY",
     "S3_REGION",
     "MEDIA_UNUSED_SECONDS",
+    "HEARTBEAT_SECONDS",
 ];
 
 /// The configuration of a deployment.
@@ -67,6 +68,8 @@ pub struct Config {
     pub media: MediaStorage,
     /// How long an upload that was sent nowhere is kept (`MEDIA_UNUSED_SECONDS`).
     pub unused_media: Duration,
+    /// How often clients ping (`HEARTBEAT_SECONDS`).
+    pub heartbeat: Duration,
 }
 
 /// Where the bytes of media are.
@@ -288,6 +291,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             .map_or(limits::UNUSED_MEDIA, Duration::from_secs)
     }
 
+    fn heartbeat(&mut self) -> Duration {
+        let heartbeat = self.optional("HEARTBEAT_SECONDS").map(|text| {
+            let heartbeat = limits::heartbeat(&text);
+            self.check("HEARTBEAT_SECONDS", heartbeat.ok_or(limits::HEARTBEAT_IS))
+        });
+        heartbeat.flatten().unwrap_or(limits::HEARTBEAT)
+    }
+
     fn rate_limit_scale(&mut self) -> Option<f64> {
         let Some(text) = self.optional("RATE_LIMIT_SCALE") else {
             return Some(1.0);
@@ -319,6 +330,7 @@ impl Config {
         let admin_token = reader.admin_token();
         let media = reader.media(development, phone_hash_key.as_ref());
         let unused_media = reader.unused_media();
+        let heartbeat = reader.heartbeat();
         match (keys, phone_hash_key, code_provider, cors, rate_limit_scale) {
             (
                 Some(keys),
@@ -336,6 +348,7 @@ impl Config {
                 admin_token,
                 media,
                 unused_media,
+                heartbeat,
             }),
             _ => Err(ConfigError(reader.errors)),
         }
@@ -443,6 +456,9 @@ mod tests {
             ("RATE_LIMIT_SCALE", "NaN"),
             ("MEDIA_UNUSED_SECONDS", "a day"),
             ("MEDIA_UNUSED_SECONDS", "0"),
+            ("HEARTBEAT_SECONDS", "0"),
+            ("HEARTBEAT_SECONDS", "often"),
+            ("HEARTBEAT_SECONDS", "301"),
         ] {
             assert_eq!(wrong(&[(variable, value)]), [variable], "{value:?}");
         }

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parlance_shared::ids::ConversationId;
-use parlance_shared::limits;
 use parlance_shared::page;
 use parlance_shared::protocol::frame::PING;
 use parlance_shared::protocol::problem::Problem;
@@ -161,22 +160,25 @@ pub(crate) struct Inbox<S> {
     session: S,
     acknowledged: Positions,
     sent: Positions,
+    heartbeat: Duration,
     next_ping: Timestamp,
 }
 
 impl<S: Session> Inbox<S> {
-    /// The inbox of a session that was just opened, by a client that has `acknowledged`.
-    pub fn new(mut session: S, acknowledged: Positions) -> Self {
+    /// The inbox of a session that was just opened, by a client that has `acknowledged`. It is to
+    /// be heard of every `heartbeat`.
+    pub fn new(mut session: S, acknowledged: Positions, heartbeat: Duration) -> Self {
         for (conversation_id, up_to_seq) in &acknowledged.0 {
             session.send(&format!(
                 r#"{{"type":"ack","conversation_id":"{conversation_id}","up_to_seq":{up_to_seq}}}"#
             ));
         }
-        let next_ping = session.now() + limits::HEARTBEAT;
+        let next_ping = session.now() + heartbeat;
         Self {
             session,
             acknowledged,
             sent: Positions::default(),
+            heartbeat,
             next_ping,
         }
     }
@@ -188,7 +190,7 @@ impl<S: Session> Inbox<S> {
             let now = self.session.now();
             if self.next_ping <= now {
                 self.session.send(PING);
-                self.next_ping = now + limits::HEARTBEAT;
+                self.next_ping = now + self.heartbeat;
             }
             let step = until.min(self.next_ping).since(now);
             match self.session.next(step).await {

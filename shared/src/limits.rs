@@ -72,8 +72,10 @@ pub const LOCK_TRIES: u32 = 15;
 pub const LOCK_TIME: Duration = Duration::from_secs(60 * 60);
 /// How long an access token lives.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// How often a client pings.
+/// How often a client pings, unless the deployment says otherwise ([`heartbeat`]).
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
+/// What a deployment may say of it.
+pub const HEARTBEAT_IS: &str = "must be a whole number of seconds from 1 to 300";
 /// Missed heartbeats after which a device counts as gone.
 pub const MISSED_HEARTBEATS: u32 = 3;
 /// Events that wait for a device; what lies further back is paged from history.
@@ -184,4 +186,14 @@ pub struct PageLimit {
     pub default: u32,
     /// At most; asking for more gives this many.
     pub most: u32,
+}
+
+/// How often a client pings, as `HEARTBEAT_SECONDS` of a deployment says; nothing where it is not
+/// as [`HEARTBEAT_IS`] says.
+#[must_use]
+pub fn heartbeat(text: &str) -> Option<Duration> {
+    let seconds: u64 = text.trim().parse().ok()?;
+    (1..=300)
+        .contains(&seconds)
+        .then(|| Duration::from_secs(seconds))
 }

@@ -55,7 +55,8 @@ pub trait Host: 'static {
     type Database: Sql + 'static;
 
     /// Opens a connection of its own, which may wait for others for a moment where the database
-    /// is locked, and then says [`SqlError::Busy`].
+    /// is locked, and then says [`SqlError::Busy`]. A moment only: where it waits, nothing else of
+    /// this instance is done.
     ///
     /// # Errors
     /// When there is no such database.
@@ -102,6 +103,8 @@ pub struct Settings {
     pub storage: Option<S3>,
     /// How long an upload that was sent nowhere is kept.
     pub unused_media: Duration,
+    /// How often clients ping.
+    pub heartbeat: Duration,
 }
 
 impl Default for Settings {
@@ -110,6 +113,7 @@ impl Default for Settings {
             rate_limit_scale: 1.0,
             storage: None,
             unused_media: limits::UNUSED_MEDIA,
+            heartbeat: limits::HEARTBEAT,
         }
     }
 }
@@ -123,6 +127,7 @@ impl From<&Config> for Settings {
                 MediaStorage::Local(_) | MediaStorage::None => None,
             },
             unused_media: config.unused_media,
+            heartbeat: config.heartbeat,
         }
     }
 }

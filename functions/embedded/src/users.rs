@@ -67,6 +67,7 @@ impl<H: Host> Turn<'_, H> {
         let object = Object::find::<UserObject>(&self.sql, &id, &mut self.last_scope)?;
         let mut service = UserService::new(Rc::clone(&self.sql), object.scope)
             .with_rate_limits(self.place.settings.rate_limit_scale)
+            .with_heartbeat(self.place.settings.heartbeat)
             .with_mortal_holders();
         let mut written = BTreeMap::new();
         let mut written_alarm = Alarm::default();

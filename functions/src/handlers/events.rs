@@ -55,7 +55,7 @@ pub(crate) async fn stream<B: Backend>(
         transport: Transport::Stream,
     };
     let session = exchange.backend.session(caller.user_id, open).await?;
-    let inbox = Inbox::new(session, acknowledged);
+    let inbox = Inbox::new(session, acknowledged, exchange.config.heartbeat);
     let mut response = Response::new(Pieces::new(stream::unfold(State::Begun(inbox), piece)));
     describe(response.headers_mut());
     Ok(Reply::Stream(response))

@@ -62,7 +62,7 @@ pub(crate) async fn poll<B: Backend>(exchange: &Exchange<'_, B>, caller: Caller)
         transport: Transport::Poll,
     };
     let session = exchange.backend.session(caller.user_id, open).await?;
-    let mut inbox = Inbox::new(session, acknowledged);
+    let mut inbox = Inbox::new(session, acknowledged, exchange.config.heartbeat);
     let Page {
         frames, has_more, ..
     } = fill(&mut inbox, until).await?;

@@ -31,6 +31,7 @@ use super::typing::Typing;
 use crate::entropy::Entropy;
 use crate::frame_rate::DeviceRates;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
+use crate::limits;
 use crate::need::Need;
 use crate::params;
 use crate::planted::{self, Bug};
@@ -246,6 +247,8 @@ pub struct ConversationService<S> {
     pub(super) rates: DeviceRates,
     /// Multiplies the rate limits; 0 turns them off.
     pub(super) rate_limit_scale: f64,
+    /// How often clients ping.
+    pub(super) heartbeat: Duration,
 }
 
 impl<S: Sql> ConversationService<S> {
@@ -266,6 +269,7 @@ impl<S: Sql> ConversationService<S> {
             resting: BTreeSet::new(),
             rates: DeviceRates::new(),
             rate_limit_scale: 1.0,
+            heartbeat: limits::HEARTBEAT,
         }
     }
 
@@ -273,6 +277,13 @@ impl<S: Sql> ConversationService<S> {
     #[must_use]
     pub fn with_rate_limits(mut self, scale: f64) -> Self {
         self.rate_limit_scale = scale;
+        self
+    }
+
+    /// The same where clients ping every so often.
+    #[must_use]
+    pub fn with_heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = every;
         self
     }
 

@@ -154,7 +154,13 @@ pub fn open<S: Sql>(
 ) -> Result<Opened, ServiceError> {
     service.settle(now)?;
     let (_, head) = service.position(open.user_id)?;
-    let hello = AuthAck::new(open.user_id, open.device_id, now, Some(head));
+    let hello = AuthAck::new(
+        open.user_id,
+        open.device_id,
+        now,
+        service.heartbeat,
+        Some(head),
+    );
     let replay = match open.after_seq {
         Some(after) => replay(service, open.user_id, after)?,
         None => Vec::new(),
@@ -491,7 +497,9 @@ pub fn farewell(code: CloseCode) -> ServerFrame {
         CloseCode::TokenExpired => (Code::Unauthenticated, "The token has expired.".to_owned()),
         CloseCode::SlowConsumer => (
             Code::RateLimited,
-            "Too much is unacknowledged: connect again to go on.".to_owned(),
+            "Too much is unacknowledged, or nothing was heard for three heartbeats: connect again \
+             to go on."
+                .to_owned(),
         ),
         CloseCode::Restart => (Code::Unavailable, "Please connect again.".to_owned()),
         CloseCode::RateLimited => (Code::RateLimited, "Too many frames.".to_owned()),

@@ -3,6 +3,8 @@
 //! [`ClientFrame::parse`] reads what a client sent, [`ServerFrame::to_text`] writes what it is
 //! sent. A frame of an unknown type is an error to the server and ignored by clients.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::act::{Command, HideCommand, Scheduled};
@@ -13,7 +15,6 @@ use super::message::{MessageAck, NewMessage};
 use super::problem::{Code, Problem};
 use super::seq::Seq;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, UserId};
-use crate::limits;
 use crate::time::Timestamp;
 
 mod command;
@@ -364,13 +365,14 @@ impl AuthAck {
         user_id: UserId,
         device_id: DeviceId,
         now: Timestamp,
+        heartbeat: Duration,
         head_seq: Option<Seq>,
     ) -> Self {
         Self {
             user_id,
             device_id,
             server_time: now,
-            heartbeat_seconds: limits::HEARTBEAT.as_secs(),
+            heartbeat_seconds: heartbeat.as_secs(),
             head_seq,
         }
     }

@@ -50,6 +50,7 @@ impl<S: Sql> UserService<S> {
             open.user_id,
             open.device_id,
             now,
+            self.heartbeat,
             None,
         ))];
         frames.extend(self.missed(&mut session, now)?);

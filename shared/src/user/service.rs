@@ -7,6 +7,7 @@
 //! Must not: put a phone number or a token into an error.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::blocks::Tellings;
 use super::call::{
@@ -26,6 +27,7 @@ use super::session::Session;
 use super::store::Store;
 use super::suspension::Telling;
 use crate::ids::{ConversationId, DeviceId, UserId};
+use crate::limits;
 use crate::protocol::conversation::ConversationPage;
 use crate::protocol::problem::{Problem, ServiceError};
 use crate::protocol::seq::Seq;
@@ -42,6 +44,8 @@ pub struct UserService<S: Sql> {
     pub(super) schema: LazySchema,
     /// Multiplies the rate limits; 0 turns them off.
     pub(super) rate_limit_scale: f64,
+    /// How often clients ping.
+    pub(super) heartbeat: Duration,
     /// Whether who holds a stream or a poll can die without this being seen.
     pub(super) holders_may_die: bool,
     pub(super) sessions: BTreeMap<SocketId, Session>,
@@ -81,6 +85,7 @@ impl<S: Sql> UserService<S> {
             scope,
             schema: LazySchema::new(schema::COMPONENT, schema::MIGRATIONS),
             rate_limit_scale: 1.0,
+            heartbeat: limits::HEARTBEAT,
             holders_may_die: false,
             sessions: BTreeMap::new(),
             last_socket: 0,
@@ -105,6 +110,13 @@ impl<S: Sql> UserService<S> {
     #[must_use]
     pub const fn with_rate_limits(mut self, scale: f64) -> Self {
         self.rate_limit_scale = scale;
+        self
+    }
+
+    /// The same where clients ping every so often.
+    #[must_use]
+    pub const fn with_heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = every;
         self
     }
 

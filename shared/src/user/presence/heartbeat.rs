@@ -18,9 +18,6 @@ use crate::user::effect::{Effect, Effects, SocketId};
 use crate::user::service::UserService;
 use crate::user::session::Kept;
 
-/// After how much silence a session is overdue.
-pub(super) const SILENCE: Duration =
-    Duration::from_secs(limits::HEARTBEAT.as_secs() * limits::MISSED_HEARTBEATS as u64);
 /// How old the written moment at which the user was here may be, while the user is here.
 const SEEN_STEP: Duration = Duration::from_secs(10 * 60);
 
@@ -52,10 +49,10 @@ impl Heartbeats {
     }
 
     /// When the socket has to be looked at.
-    fn due(&self, kept: &Kept) -> Timestamp {
+    fn due(&self, kept: &Kept, silence: Duration) -> Timestamp {
         match self.0.get(&kept.socket) {
-            Some(signs) => signs.closed_at.unwrap_or(signs.last).max(kept.opened_at) + SILENCE,
-            None => kept.opened_at + SILENCE,
+            Some(signs) => signs.closed_at.unwrap_or(signs.last).max(kept.opened_at) + silence,
+            None => kept.opened_at + silence,
         }
     }
 }
@@ -68,8 +65,13 @@ impl<S: Sql> UserService<S> {
             .values()
             .map(|session| &session.kept)
             .filter(|kept| self.is_watched(kept))
-            .map(|kept| self.presence.heartbeats.due(kept))
+            .map(|kept| self.presence.heartbeats.due(kept, self.silence()))
             .min()
+    }
+
+    /// After how much silence a session is overdue.
+    fn silence(&self) -> Duration {
+        self.heartbeat * limits::MISSED_HEARTBEATS
     }
 
     /// Whether the session's silence says that its client has gone.
@@ -115,10 +117,11 @@ impl<S: Sql> UserService<S> {
             self.keep_seen_at(seen_at, SEEN_STEP)?;
         }
         let mut effects = Effects::new();
+        let silence = self.silence();
         let heartbeats = &mut self.presence.heartbeats.0;
         heartbeats.clear();
         for (socket, last) in lasts {
-            let overdue = last + SILENCE <= now;
+            let overdue = last + silence <= now;
             if overdue {
                 effects.push(Effect::Close {
                     socket,
