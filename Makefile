@@ -4,66 +4,53 @@ PORT ?= 8787
 STATE_DIR ?= .state/dev
 VARS ?=
 
-# The tools must fit the crates, so their versions are those that Cargo.toml pins.
-WASM_BINDGEN_VERSION := $(shell sed -n 's/^wasm-bindgen = "=\([^"]*\)".*/\1/p' Cargo.toml)
-WORKER_BUILD_VERSION := $(shell sed -n 's/^worker = "=\([^"]*\)".*/\1/p' Cargo.toml)
-# One place for all clones: compiling the tools takes minutes.
+# Where build tools are kept, for all clones.
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parlance
 
-export PORT STATE_DIR VARS WASM_BINDGEN_VERSION WORKER_BUILD_VERSION TOOLS
+export PORT STATE_DIR VARS TOOLS
 # Node, wrangler, esbuild and wasm-opt are those of package.json.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-# Crates that become WebAssembly and that only tests use.
-TEST_WORKERS := tests/sql-worker tests/fault-worker
-TEST_COMPONENTS := tests/sql-spin
-# Tests of the whole system on workerd. The contract is run for each edition.
-SYSTEM_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/*.rs))
-
-.PHONY: help dev spin build build-worker build-spin test bench prove faults fuzz audit lint fmt clean setup
+.PHONY: help dev spin build build-worker build-spin test bench prove faults fuzz audit lint fmt clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  make dev PORT=9000 STATE_DIR=.state/b VARS="RATE_LIMIT_SCALE=0"\n'
 
-dev: build-worker ## Build, then serve on http://127.0.0.1:$PORT with state in $STATE_DIR
+# A build that is made in seconds after a change; RELEASE=1 serves what would be deployed.
+dev: setup-rust setup-node ## Build, then serve on http://127.0.0.1:$PORT with state in $STATE_DIR
+	@node scripts/build-worker.mjs $(if $(RELEASE),,--dev) functions/worker
 	@node scripts/dev-vars.mjs
-	@exec env STOP_WITH_PARENT=1 node scripts/dev.mjs
+	@exec env STOP_WITH_PARENT=1 $(if $(RELEASE),,MAIN=functions/worker/build/dev/index.js) node scripts/dev.mjs
 
 # It has a port and a state of its own, where none are given.
 spin: export PORT := $(if $(filter file,$(origin PORT)),3000,$(PORT))
 spin: export STATE_DIR := $(if $(filter file,$(origin STATE_DIR)),.state/spin,$(STATE_DIR))
 spin: build-spin ## Build, then serve the Spin edition on http://127.0.0.1:3000
+	@$(if $(if $(filter undefined,$(origin SPIN)),$(shell command -v spin),$(SPIN)),,node scripts/tools.mjs spin-host)
 	@node scripts/dev-vars.mjs
 	@exec scripts/spin.sh
 
 build: build-worker build-spin ## Compile both editions to WebAssembly, if anything changed
 
-build-worker: setup
+build-worker: setup-rust setup-node ## Compile the Worker as it is deployed
 	@node scripts/build-worker.mjs functions/worker
 
-build-spin: setup-rust setup-node
+build-spin: setup-rust setup-node ## Compile the Spin component as it is deployed
 	@node scripts/build-spin.mjs functions/spin
 
-test: build ## Run every test: native, whole-system, foreign clients
-	@node scripts/dev-vars.mjs
-	@node scripts/build-worker.mjs $(TEST_WORKERS)
-	@node scripts/build-spin.mjs $(TEST_COMPONENTS)
-	cargo test --workspace --exclude parlance-tests --exclude parlance-spin-host --exclude parlance-simulation
-	cargo test --profile simulation -p parlance-simulation
-	cargo test -p parlance-spin-host
-	cargo test -p parlance-tests --lib $(SYSTEM_TESTS)
-	@scripts/contract.sh
-	$(if $(wildcard tests/node),node --test "tests/node/**/*.test.mjs")
+# STAGE=native runs one stage alone, with what it needs (scripts/test.mjs names them).
+test: setup-rust setup-node ## Run every test: native, whole-system, foreign clients
+	@node scripts/test.mjs $(STAGE)
 
 # Bounded, and at length what `make test` does in short.
 ROUNDS ?= 50
 CYCLES ?= 10000
 faults: build-worker ## Kill workerd ROUNDS times under load, fill its disk, connect CYCLES times
 	@node scripts/dev-vars.mjs
-	@node scripts/build-worker.mjs tests/fault-worker
-	node --test tests/node/faults/panics.test.mjs
+	@node scripts/build-worker.mjs tests/test-worker
+	TEST_WORKER=tests/test-worker/build node --test tests/node/faults/panics.test.mjs
 	node tests/node/faults/full-disk.mjs || [ $$? -eq 77 ]
 	node tests/node/faults/connections.mjs --cycles $(CYCLES)
 	node tests/node/faults/kills.mjs --rounds $(ROUNDS)
@@ -82,18 +69,15 @@ audit: setup-node ## Licences, sources, known flaws and signatures of everything
 
 prove: SEEDS ?= 1000
 prove: setup-rust ## Run SEEDS seeds of the simulation from SEED on; TRACE=1 shows what happens
-	@cargo build --quiet --profile simulation -p parlance-simulation
-	@$(or $(CARGO_TARGET_DIR),target)/simulation/parlance-simulation --seeds $(SEEDS) --seed $(SEED) $(if $(TRACE),--trace)
+	@cargo build --quiet --config simulation/prove.toml -p parlance-simulation
+	@$(or $(CARGO_TARGET_DIR),target)/debug/parlance-simulation --seeds $(SEEDS) --seed $(SEED) $(if $(TRACE),--trace)
 
 bench: build-worker ## Measure against the budgets (QUICK=1: a few minutes)
 	@cargo build --profile load -p parlance-bench
 	@cargo run --profile load -q -p parlance-bench -- $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
-lint: setup-rust ## Formatting and clippy, natively and for WebAssembly
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	@bash scripts/clippy-wasm.sh wasm32-unknown-unknown functions/worker durable-objects $(TEST_WORKERS)
-	@bash scripts/clippy-wasm.sh wasm32-wasip2 functions/spin $(TEST_COMPONENTS)
+lint: setup-rust setup-node ## Formatting and clippy, natively and for WebAssembly
+	@node scripts/lint.mjs
 
 fmt: setup-rust ## Format the Rust code
 	cargo fmt --all
@@ -101,9 +85,6 @@ fmt: setup-rust ## Format the Rust code
 clean: ## Remove what was built; keeps state, node_modules and the cached tools
 	cargo clean
 	rm -rf functions/*/build tests/*/build .wrangler
-
-setup: setup-rust
-	@bash scripts/setup.sh node tools
 
 .PHONY: setup-rust setup-node
 setup-rust:

@@ -1,38 +1,35 @@
-// Compiles components for Spin, and the host that runs them where there is no Spin.
+// Compiles components for Spin.
 //
-//   node scripts/build-spin.mjs CRATE_DIRECTORY...      (through `make build`)
+//   node scripts/build-spin.mjs [--dev] CRATE_DIRECTORY...      (through `make`)
 //
-// The results are CRATE/build/NAME.wasm, and functions/spin/build/spin-host. Prints how large
-// each component is and how long it takes to start.
+// The results are CRATE/build/NAME.wasm, and with `--dev` CRATE/build/dev/NAME.wasm: built in
+// seconds after a change, larger and slower. Of one that is to be deployed it prints how large it
+// is, and where the host is there (scripts/tools.mjs) how long it takes to start.
 //
 // Always holds: when neither an input nor the output changed since the last build, nothing
 // is run. Must not download anything but crates. There is no wasm-opt here: it does not take
 // components.
 
 import { spawnSync } from "node:child_process";
-import {
-  copyFileSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 
-import { fingerprint, fingerprintBelow, size } from "./fingerprint.mjs";
+import { fingerprint, fingerprintBelow, packageOf, size } from "./fingerprint.mjs";
+import { cargo, targetDirectory, toolIfThere } from "./tools.mjs";
 
 const root = resolve(import.meta.dirname, "..");
 const TARGET = "wasm32-wasip2";
-const HOST = join("functions", "spin", "build", "spin-host");
 
-const PINS = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "scripts/build-spin.mjs"];
-const HOST_INPUTS = [...PINS, "tests/spin-host"];
-const COMPONENT_INPUTS = [
-  ...PINS,
+// What every component is made of, besides its own directory.
+const SHARED_INPUTS = [
+  "Cargo.toml",
+  "Cargo.lock",
+  "rust-toolchain.toml",
+  ".cargo/config.toml",
+  "scripts/build-spin.mjs",
+  "scripts/tools.mjs",
+  "scripts/fingerprint.mjs",
   "shared",
   "storage",
   "functions/Cargo.toml",
@@ -41,96 +38,59 @@ const COMPONENT_INPUTS = [
   "functions/spin",
 ];
 
-/**
- * Makes `output` by `make` if it, or one of `inputs`, is not what it was after the last time.
- * `make` may return a text, which is kept. Returns `{ state, text }`.
- */
-function upToDate(output, inputs, announcement, make) {
-  const stampFile = join(root, dirname(output), `.${output.split("/").at(-1)}.built-from`);
-  const from = () => `${fingerprintBelow(inputs)} ${process.env.RUSTFLAGS ?? ""}`;
-  if (existsSync(stampFile) && existsSync(join(root, output))) {
-    const [stamp, made, ...text] = readFileSync(stampFile, "utf8").split("\n");
-    if (stamp === from() && made === fingerprint([output])) {
-      return { state: "up to date", text: text.join("\n") };
-    }
-  }
-  console.log(`parlance: ${announcement}`);
-  const started = Date.now();
+function build(crate, isDevelopment) {
+  const name = packageOf(crate);
+  const file = `${name.replaceAll("-", "_")}.wasm`;
+  const directory = join(crate, "build", ...(isDevelopment ? ["dev"] : []));
+  const output = join(directory, file);
+  const stampFile = join(root, directory, `.${file}.built-from`);
+  const inputs = () => `${fingerprintBelow([...SHARED_INPUTS, crate])} ${process.env.RUSTFLAGS ?? ""}`;
+
+  let state = "up to date";
   // Taken before the build: an edit made while it runs must cause another.
-  const before = from();
-  rmSync(stampFile, { force: true });
-  const text = make() ?? "";
-  if (before === from()) {
-    writeFileSync(stampFile, `${before}\n${fingerprint([output])}\n${text}`);
+  const from = inputs();
+  let [stamp, made, measured] = existsSync(stampFile) ? readFileSync(stampFile, "utf8").split("\n") : [];
+  if (stamp !== from || !existsSync(join(root, output)) || made !== fingerprint([output])) {
+    const how = isDevelopment ? "for development" : "for release";
+    console.log(`parlance: compiling ${crate} for Spin ${how} (the first time takes a minute or two)`);
+    const started = Date.now();
+    rmSync(stampFile, { force: true });
+    const profile = isDevelopment ? "edge-dev" : "release";
+    cargo(["build", "--profile", profile, "--target", TARGET, "-p", name], "inherit");
+    install(join(targetDirectory(), TARGET, profile, file), join(root, output));
+    measured = "";
+    if (from === inputs()) writeFileSync(stampFile, `${from}\n${fingerprint([output])}\n`);
+    state = `built in ${((Date.now() - started) / 1000).toFixed(0)} s`;
   }
-  return { state: `built in ${((Date.now() - started) / 1000).toFixed(0)} s`, text };
-}
-
-function cargo(...parameters) {
-  const result = spawnSync("cargo", ["build", ...parameters], {
-    cwd: root,
-    stdio: "inherit",
-  });
-  if (result.error) throw result.error;
-  if (result.status !== 0) process.exit(result.status ?? 1);
-}
-
-/** A file of cargo's target directory. */
-function built(...path) {
-  return resolve(root, process.env.CARGO_TARGET_DIR || "target", ...path);
+  const wasm = readFileSync(join(root, output));
+  let told = `component ${size(wasm.length)}`;
+  if (!isDevelopment) {
+    measured ||= measure(output);
+    if (measured && existsSync(stampFile)) writeFileSync(stampFile, `${from}\n${fingerprint([output])}\n${measured}`);
+    told = `${measured || told}, gzip ${size(gzipSync(wasm).length)}`;
+  }
+  console.log(`parlance: ${crate} ${state}: ${told}`);
 }
 
 /** Replaces `output` as a whole, so that one that runs goes on as it is. */
 function install(file, output) {
-  const absolute = join(root, output);
-  mkdirSync(dirname(absolute), { recursive: true });
-  const partial = `${absolute}.${process.pid}`;
-  try {
-    // The host is half a gigabyte with what debuggers want to know.
-    linkSync(file, partial);
-  } catch {
-    copyFileSync(file, partial);
-  }
-  renameSync(partial, absolute);
+  mkdirSync(resolve(output, ".."), { recursive: true });
+  const partial = `${output}.${process.pid}`;
+  copyFileSync(file, partial);
+  renameSync(partial, output);
 }
 
-function packageOf(crate) {
-  const manifest = readFileSync(join(root, crate, "Cargo.toml"), "utf8");
-  return manifest.match(/^name = "(.*)"$/m)[1];
-}
-
-function buildHost() {
-  const announcement = "compiling the Spin host (the first time takes some minutes)";
-  upToDate(HOST, HOST_INPUTS, announcement, () => {
-    cargo("-p", "parlance-spin-host", "--bin", "spin-host");
-    install(built("debug", "spin-host"), HOST);
-  });
-}
-
+/** What the host says of it; nothing where there is no host. */
 function measure(output) {
-  const result = spawnSync(join(root, HOST), ["--measure", join(root, output)], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const host = toolIfThere("spin-host");
+  if (!host) return "";
+  const stdio = ["ignore", "pipe", "inherit"];
+  const result = spawnSync(host, ["--measure", join(root, output)], { encoding: "utf8", stdio });
   if (result.error) throw result.error;
   if (result.status !== 0) process.exit(result.status ?? 1);
   return result.stdout.trim();
 }
 
-function buildComponent(crate) {
-  const name = packageOf(crate);
-  const file = `${name.replaceAll("-", "_")}.wasm`;
-  const output = join(crate, "build", file);
-  const inputs = [...COMPONENT_INPUTS, crate];
-  const announcement = `compiling ${crate} for Spin (the first time takes a minute or two)`;
-  const { state, text } = upToDate(output, inputs, announcement, () => {
-    cargo("--release", "--target", TARGET, "-p", name);
-    install(built(TARGET, "release", file), output);
-    return measure(output);
-  });
-  const gzip = size(gzipSync(readFileSync(join(root, output))).length);
-  console.log(`parlance: ${crate} ${state}: ${text}, gzip ${gzip}`);
-}
-
-buildHost();
-for (const crate of process.argv.slice(2)) buildComponent(crate);
+const parameters = process.argv.slice(2);
+const isDevelopment = parameters[0] === "--dev";
+for (const crate of parameters.slice(isDevelopment ? 1 : 0)) build(crate, isDevelopment);

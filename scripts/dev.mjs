@@ -7,7 +7,7 @@
 //   STATE_DIR  .state/dev: the Durable Objects' databases
 //   VARS       "NAME=value NAME2=value2": win over .dev.vars, which wins over wrangler.toml
 //   CONFIG     wrangler.toml: which Worker
-//   MAIN       another build of it than the one that CONFIG names, for tests
+//   MAIN       another build of it than the one that CONFIG names
 //   QUIET      1: no hint after the line that says where it runs
 //   STOP_WITH_PARENT  1: end when the process that started this one is gone (`make dev`)
 //
@@ -103,6 +103,9 @@ function optionsFrom({ name, main: built, worker, externalWorkers }, { Log, LogL
 }
 
 function explain(error, port) {
+  if ((error.code === "EEXIST" || error.code === "ENOTDIR") && error.syscall === "mkdir") {
+    return `STATE_DIR must be a directory: ${error.path} cannot be one.`;
+  }
   if (error.code === "ERR_ADDRESS_IN_USE") {
     return `port ${port} is taken. Stop what runs there, or choose another with PORT (0: any free one).`;
   }

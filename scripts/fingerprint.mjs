@@ -46,3 +46,9 @@ export function fingerprintBelow(paths) {
 export function size(bytes) {
   return `${(bytes / 1024).toFixed(0)} KiB`;
 }
+
+/** The name of the package in the directory `crate`. */
+export function packageOf(crate) {
+  const manifest = readFileSync(join(root, crate, "Cargo.toml"), "utf8");
+  return manifest.match(/^name = "(.*)"$/m)[1];
+}

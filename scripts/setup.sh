@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
 # Brings what the build needs, and only what is missing: quick when all is there.
 #
-#   setup.sh [rust] [node] [tools] [deny]
+#   setup.sh [rust] [node] [deny]
 #
 #   rust   the toolchain and targets that rust-toolchain.toml names
 #   node   the packages of package-lock.json, Node itself among them
-#   tools  wasm-bindgen and worker-build, compiled once for all clones
-#   deny   cargo-deny, likewise; only `make audit` needs it
+#   deny   cargo-deny, compiled once for all clones; only `make audit` needs it
 #
-# Called by the Makefile, which sets TOOLS, WASM_BINDGEN_VERSION, WORKER_BUILD_VERSION and
-# CARGO_DENY_VERSION.
+# Called by the Makefile, which sets TOOLS and CARGO_DENY_VERSION.
 # Must not change anything outside the clone, rustup's own directory and $TOOLS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -81,49 +79,29 @@ setup_node() {
   cp package-lock.json "$stamp"
 }
 
-# cargo_tool CRATE VERSION BINARY MINUTES
-cargo_tool() {
-  local crate=$1 version=$2 binary=$3 minutes=$4
-  local home="$TOOLS/${crate%-cli}-$version"
-  [[ -n $version ]] || fail "Cargo.toml pins no version for $crate"
-  if [[ -x "$home/bin/$binary" ]]; then
+setup_deny() {
+  local home="$TOOLS/cargo-deny-$CARGO_DENY_VERSION"
+  if [[ -x "$home/bin/cargo-deny" ]]; then
     return
   fi
-  say "compiling $crate $version into $home: about $minutes minutes on two cores,"
-  say "once on this machine; every later build and clone uses it"
+  say "compiling cargo-deny $CARGO_DENY_VERSION: about 6 minutes on two cores, once on this machine"
   local started=$SECONDS partial="$home.partial.$$"
   mkdir -p "$partial"
   # shellcheck disable=SC2064 # the directory is known now
   trap "rm -rf '$partial'" EXIT
-  # The crate's own lock file is best; a registry that lacks one of its versions gets a fresh
-  # resolution. Nothing of the caller's target directory may be mixed in.
-  export CARGO_TARGET_DIR="$partial/target"
-  cargo install "$crate" --version "=$version" --root "$partial" --locked || {
-    say "its exact dependencies are not to be had from this registry; resolving them anew"
-    cargo install "$crate" --version "=$version" --root "$partial"
-  }
-  unset CARGO_TARGET_DIR
+  # Nothing of the caller's target directory may be mixed in.
+  CARGO_TARGET_DIR="$partial/target" \
+    cargo install cargo-deny --version "=$CARGO_DENY_VERSION" --root "$partial" --locked
   rm -rf "$partial/target"
   # Another clone may have been faster: then its copy stays.
-  [[ -x "$home/bin/$binary" ]] || { rm -rf "$home"; mv "$partial" "$home"; }
-  rm -rf "$partial"
-  say "$crate is ready ($((SECONDS - started)) s)"
+  [[ -x "$home/bin/cargo-deny" ]] || { rm -rf "$home"; mv "$partial" "$home"; }
+  say "cargo-deny is ready ($((SECONDS - started)) s)"
 }
-
-setup_tools() (
-  cargo_tool wasm-bindgen-cli "$WASM_BINDGEN_VERSION" wasm-bindgen 3
-  cargo_tool worker-build "$WORKER_BUILD_VERSION" worker-build 3
-)
-
-setup_deny() (
-  cargo_tool cargo-deny "$CARGO_DENY_VERSION" cargo-deny 6
-)
 
 for step in "$@"; do
   case $step in
     rust) setup_rust ;;
     node) setup_node ;;
-    tools) setup_tools ;;
     deny) setup_deny ;;
     *) fail "unknown step: $step" ;;
   esac

@@ -2,7 +2,7 @@
 //! every object in it has lost its memory.
 //!
 //! What always holds: it is compiled only with the feature `fault-injection`, which
-//! tests/fault-worker alone turns on. A test looks for [`MARK`] in the Worker that is deployed.
+//! tests/test-worker alone turns on. A test looks for [`MARK`] in the Worker that is deployed.
 
 use parlance_shared::sql::Param;
 

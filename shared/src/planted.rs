@@ -1,7 +1,8 @@
 //! Faults that can be switched on, to see that the simulation finds them.
 //!
-//! Only the crate `simulation` turns the feature `planted-bugs` on. Without it [`is_on`] is a
-//! constant, and nothing of a planted fault is in the program.
+//! Only the crate `simulation` turns the feature `planted-bugs` on, and with it what is compiled
+//! together with that crate: all native tests, where nothing is planted unless one asks for it. In
+//! what runs at the edge [`is_on`] is a constant, and nothing of a planted fault is in the program.
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod network;
 pub mod objects;
 pub mod oracle;
+pub mod parallel;
 pub mod plan;
 pub mod runtime;
 pub mod shrink;

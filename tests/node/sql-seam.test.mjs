@@ -1,7 +1,8 @@
 // The glue between the services and the Workers runtime, proved on workerd: storage with its
 // transactions, hibernatable sockets, the alarm, and calls between objects.
 //
-// The Worker is tests/sql-worker, which `make test` builds.
+// The object is in tests/test-worker, which `make test` builds; the entry that hands it every request is
+// written here.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,7 +13,14 @@ import { setTimeout as wait } from "node:timers/promises";
 
 import { Miniflare, convertV4MiniflareOptions } from "miniflare";
 
-const build = resolve(import.meta.dirname, "../sql-worker/build");
+const build = resolve(import.meta.dirname, "../test-worker/build/dev");
+/** Every request goes to the one object. */
+const ENTRY = `
+export { SqlProbe } from "./index.js";
+export default {
+  fetch: (request, { PROBE }) => PROBE.get(PROBE.idFromName("probe")).fetch(request),
+};
+`;
 let state;
 let server;
 let origin;
@@ -28,10 +36,11 @@ async function start() {
       handleStructuredLogs: () => {},
       workers: [
         {
-          name: "parlance-sql-worker",
+          name: "parlance-test-worker",
           compatibilityDate: "2026-11-17",
           modulesRoot: build,
           modules: [
+            { type: "ESModule", path: join(build, "entry.js"), contents: ENTRY },
             { type: "ESModule", path: join(build, "index.js") },
             { type: "CompiledWasm", path: join(build, "index_bg.wasm") },
           ],

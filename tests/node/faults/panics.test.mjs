@@ -1,5 +1,5 @@
 // A panic in one object: what was acknowledged stays, what was not is not half there, and everyone
-// goes on after the instance has begun anew. The Worker is tests/fault-worker, which `make test`
+// goes on after the instance has begun anew. The Worker is tests/test-worker, which `make test`
 // builds: the deployed one, but that a stored text can ask for a panic.
 
 import assert from "node:assert/strict";
@@ -12,6 +12,8 @@ import { Device } from "../device.mjs";
 import { expect, readLog, signUp } from "../http.mjs";
 import { directory, start, tidyUp } from "../service.mjs";
 
+/** The build that is struck; `make faults` names the one with which the deployed Worker is built. */
+const BUILD = process.env.TEST_WORKER ?? "tests/test-worker/build/dev";
 const MARK = "parlance-injected-fault:";
 const root = resolve(import.meta.dirname, "../../..");
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -57,13 +59,13 @@ async function say(base, session, id, content) {
 
 test("no panic can be asked for in what is deployed", () => {
   const has = (path) => readFileSync(join(root, path)).includes(MARK);
-  assert.ok(has("tests/fault-worker/build/index_bg.wasm"), "the mark is what is looked for");
+  assert.ok(has(`${BUILD}/index_bg.wasm`), "the mark is what is looked for");
   assert.ok(!has("functions/worker/build/index_bg.wasm"));
 });
 
 for (const place of ["before", "after"]) {
   test(`a panic ${place} a write harms nobody but the request that asked for it`, { timeout: 300_000 }, async () => {
-    const server = await start(directory(), "0", { main: "tests/fault-worker/build/index.js" });
+    const server = await start(directory(), "0", { main: `${BUILD}/index.js` });
     const base = server.url;
     const struck = await pair(base);
     const others = await pair(base);

@@ -2,7 +2,7 @@
 //! it saw as JSON. Its paths are those of [`answer`].
 //!
 //! The glue is compiled in from its own files, since a crate that exports a handler cannot be
-//! linked into another that does. Started and judged by tests/spin-host/tests/component.rs.
+//! linked into another that does. Started and judged by tests/tests/system/spin_glue.rs.
 
 // Nothing of it means anything but as a component.
 #![cfg(target_os = "wasi")]

@@ -1,10 +1,10 @@
 //! The object that is probed. Its paths:
 //!
 //! - `/conformance`: the failures of the seam's own checks
-//! - `/transactions`: the failures of [`storage::fail_transactions`]
+//! - `/transactions`: the failures of [`tables::fail_transactions`]
 //! - `/entries`: what has been kept
-//! - `/migrate`: see [`storage::migrate`]
-//! - `/measure`: see [`storage::measure`]
+//! - `/migrate`: see [`tables::migrate`]
+//! - `/measure`: see [`tables::measure`]
 //! - `/socket?tag=T`: an upgrade; the socket is tagged and has its tag as attachment
 //! - `/refused-socket`: whether sockets that the runtime does not take are refused, and how many
 //!   of them are left
@@ -34,7 +34,7 @@ use worker::{
     WebSocketIncomingMessage, durable_object,
 };
 
-use crate::storage;
+use crate::tables;
 
 /// See the module.
 #[durable_object]
@@ -61,10 +61,10 @@ impl DurableObject for SqlProbe {
             .unwrap_or("none");
         let seen = match url.path() {
             "/conformance" => json!(conformance::run(&self.sql)),
-            "/transactions" => json!(storage::fail_transactions(&self.sql).map_err(failed)?),
-            "/entries" => json!(storage::entries(&self.sql).map_err(failed)?),
-            "/migrate" => storage::migrate(&self.sql).map_err(failed)?,
-            "/measure" => storage::measure(&self.sql).map_err(failed)?,
+            "/transactions" => json!(tables::fail_transactions(&self.sql).map_err(failed)?),
+            "/entries" => json!(tables::entries(&self.sql).map_err(failed)?),
+            "/migrate" => tables::migrate(&self.sql).map_err(failed)?,
+            "/measure" => tables::measure(&self.sql).map_err(failed)?,
             "/socket" => {
                 return Ok(sockets::accept(&self.state, &[tag, "all"], tag, true)?.response);
             }
@@ -80,7 +80,7 @@ impl DurableObject for SqlProbe {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        storage::keep(&self.sql, "rung").map_err(failed)?;
+        tables::keep(&self.sql, "rung").map_err(failed)?;
         Response::empty()
     }
 
