@@ -70,7 +70,7 @@ impl Edition {
         let needed = parts.iter().map(|part| root.join(part));
         for needed in needed.chain([program.clone()]) {
             let path = needed.display();
-            assert!(needed.exists(), "{path} is missing: run `make build` first");
+            assert!(needed.exists(), "{path} is missing: `make test` builds it");
         }
         let mut command = Command::new(program);
         command.current_dir(root);

@@ -128,12 +128,12 @@ pub fn run(options: &[&str], database: &Path) -> Output {
 fn command(database: &Path) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = root.join("functions/spin/build/spin-host");
-    let component = root.join("tests/sql-spin/build/parlance_sql_spin.wasm");
+    let component = root.join("tests/sql-spin/build/dev/parlance_sql_spin.wasm");
     for needed in [&program, &component] {
         let path = needed.display();
         assert!(
             needed.exists(),
-            "{path} is missing: run `node scripts/build-spin.mjs tests/sql-spin` first"
+            "{path} is missing: run `make test STAGE=build-for-tests` first"
         );
     }
     let mut command = Command::new(program);

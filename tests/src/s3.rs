@@ -40,7 +40,8 @@ impl S3Endpoint {
         listener.set_nonblocking(true).expect("a listener");
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
+                // Several: one that takes a large film keeps no other waiting.
+                .worker_threads(4)
                 .enable_all()
                 .build()
                 .expect("a runtime");

@@ -2,7 +2,7 @@
 
 use parlance_tests::fallback::{EventStream, StreamEvent, poll, poll_until, try_poll};
 use parlance_tests::socket::{is_event, seqs};
-use parlance_tests::{User, server};
+use parlance_tests::{Server, User, server};
 use serde_json::{Value, json};
 
 fn frames(events: &[StreamEvent]) -> Vec<Value> {
@@ -132,4 +132,18 @@ async fn fallbacks_are_refused_as_sockets_are() {
     try_poll(&bob, None, 0)
         .await
         .problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_stream_on_which_nothing_happens_outlives_its_heartbeats() {
+    let server = Server::start_with(&[("HEARTBEAT_SECONDS", "2")]);
+    let [ann, bob] = User::sign_up_all(&server).await;
+    let id = ann.direct(&bob).await;
+    let mut stream = EventStream::open(&bob, None).await;
+    stream.until(|frame| frame["type"] == "sync_complete").await;
+    // Three heartbeats are missed in the meantime, unless the edge holds it as a client would.
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    ann.say(&id, "still there?").await;
+    let seen = stream.until(|frame| frame["type"] == "new_message").await;
+    assert_eq!(seen.last().expect("the message").frame["seq"], 1);
 }

@@ -271,13 +271,13 @@ async fn a_voice_note_carries_its_duration_and_waveform() {
 
 #[tokio::test]
 async fn an_upload_that_is_sent_nowhere_goes_and_one_that_was_sent_stays() {
-    let vars = [&ENDPOINT.vars()[..], &[("MEDIA_UNUSED_SECONDS", "3")]].concat();
+    let vars = [&ENDPOINT.vars()[..], &[("MEDIA_UNUSED_SECONDS", "10")]].concat();
     let server = Server::start_with(&vars);
     let [ann, bob] = User::sign_up_all(&server).await;
     let id = ann.direct(&bob).await;
-    let unused = ann.upload("image/png", &noise(10)).await;
     let sent = ann.upload("image/png", &noise(10)).await;
     ann.send_medium(&id, "image", &sent).await.ok(201);
+    let unused = ann.upload("image/png", &noise(10)).await;
     assert!(ENDPOINT.has(&unused));
     eventually("the unused upload to go", async || {
         (!ENDPOINT.has(&unused)).then_some(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parlance_tests::socket::of_type;
-use parlance_tests::{Socket, User, server, uuid};
+use parlance_tests::{PATIENCE, Server, Socket, User, server, uuid};
 use serde_json::{Value, json};
 
 /// How long to wait for what should not come.
@@ -217,4 +217,29 @@ async fn a_subscription_outlives_the_sleep_of_the_object() {
     tokio::time::sleep(Duration::from_secs(14)).await;
     session.close().await;
     told(&mut watcher, &bob, "offline").await;
+}
+
+#[tokio::test]
+async fn one_who_falls_silent_is_closed_and_offline_and_one_who_pings_stays() {
+    let server = Server::start_with(&[("HEARTBEAT_SECONDS", "2")]);
+    let [ann, bob] = User::sign_up_all(&server).await;
+    let (mut watcher, opening) = Socket::session(&ann).await;
+    assert_eq!(opening.hello["heartbeat_seconds"], 2);
+    watcher.send(&subscribe(&[&bob])).await;
+    let (mut silent, _) = Socket::session(&bob).await;
+    told(&mut watcher, &bob, "online").await;
+    let closed = silent.close_code();
+    let offline = async {
+        loop {
+            watcher.send(&json!({"type": "ping"})).await;
+            let seen = watcher.quiet_for(Duration::from_millis(300)).await;
+            if seen.iter().any(|frame| is_update(frame, &bob, "offline")) {
+                break;
+            }
+        }
+    };
+    let (code, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(closed, offline) })
+        .await
+        .expect("the silent session is closed");
+    assert_eq!(code, Some(4008));
 }

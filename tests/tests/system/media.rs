@@ -320,7 +320,7 @@ async fn a_medium_is_sent_over_both_sockets() {
 
 #[tokio::test]
 async fn an_unused_upload_goes_from_the_bucket_by_the_alarm() {
-    let server = Server::start_with(&[("MEDIA_UNUSED_SECONDS", "2")]);
+    let server = Server::start_with(&[("MEDIA_UNUSED_SECONDS", "8")]);
     let user = User::sign_up(&server).await;
     let media_id = user.upload("image/png", &noise(10)).await;
     let address = user.address_of(&format!("/media/{media_id}")).await;
