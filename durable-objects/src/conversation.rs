@@ -37,7 +37,7 @@ use parlance_shared::conversation::service::{ConversationService, Effects};
 use parlance_shared::conversation::socket;
 use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::problem::{Problem, ServiceError};
-use parlance_shared::sql::{OBJECT_SCOPE, SqlError};
+use parlance_shared::sql::OBJECT_SCOPE;
 use parlance_shared::time::{Clock, Timestamp};
 use worker::{
     DurableObject, Env, Error, Request, Response, State, WebSocket, WebSocketIncomingMessage,
@@ -154,7 +154,8 @@ impl DurableObject for Conversation {
         self.core.counts.alarms.count();
         let mut needs = Needs::new();
         loop {
-            let mut effects = self.core.ring(SystemClock.now())?;
+            let now = SystemClock.now();
+            let mut effects = self.core.service()?.ring(now, &SystemEntropy);
             self.core.set_alarm(effects.alarm).await?;
             let need = effects.needs.take();
             self.core.carry_out(effects);
@@ -223,15 +224,6 @@ impl Core {
     fn service(&self) -> worker::Result<std::cell::RefMut<'_, ConversationService<DurableSql>>> {
         // Never held while something is awaited, so it is free at the start of every event.
         self.service.try_borrow_mut().map_err(host::busy)
-    }
-
-    /// The alarm has gone off. The effects say where it is to be asked again.
-    fn ring(&self, now: Timestamp) -> worker::Result<Effects> {
-        let mut service = self.service()?;
-        let failed = |error: SqlError| Error::RustError(error.to_string());
-        let mut effects = service.on_timers(now, &SystemEntropy).map_err(failed)?;
-        effects.absorb(service.on_alarm(now).map_err(failed)?);
-        Ok(effects)
     }
 
     async fn open_socket(self: &Rc<Self>, open: &str) -> worker::Result<Response> {

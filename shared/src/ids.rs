@@ -197,6 +197,25 @@ impl MessageId {
     }
 }
 
+/// How far apart names are, at most, that are not told apart by their time.
+const STEP_BITS: u32 = 40;
+
+impl ScheduledId {
+    /// A UUIDv7 (RFC 9562, section 5.7) of `now` that comes after `last`: names are in the order in
+    /// which they were given, also within a millisecond and where the clock was moved back.
+    #[must_use]
+    pub fn after(last: Option<Self>, now: Timestamp, entropy: &dyn Entropy) -> Self {
+        // Within a random UUID the version and the variant stand where those of a UUIDv7 do.
+        let random = Self::random(entropy).0.as_u128() & !(u128::MAX << 80) & !(0xf << 76);
+        let millis = (now.as_millis().max(0).unsigned_abs() & 0xffff_ffff_ffff) as u128;
+        let name = millis << 80 | 0x7 << 76 | random;
+        // Not by one: a name that was taken back is not given again.
+        let step = 1 + (random & ((1 << STEP_BITS) - 1));
+        let next = last.map_or(0, |last| last.0.as_u128().saturating_add(step));
+        Self(Uuid::from_u128(name.max(next)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,5 +273,28 @@ mod tests {
             MessageId::new(at, seq, &entropy),
             "ids are not guessable from time and seq"
         );
+    }
+
+    #[test]
+    fn scheduled_messages_are_named_in_the_order_in_which_they_are_made() {
+        let entropy = SeededEntropy::new(1);
+        let mut names = vec![ScheduledId::after(
+            None,
+            Timestamp::from_millis(5000),
+            &entropy,
+        )];
+        for millis in [5000, 5000, 5000, 4000, 6000, 6000] {
+            let now = Timestamp::from_millis(millis);
+            names.push(ScheduledId::after(names.last().copied(), now, &entropy));
+        }
+        assert!(names.is_sorted());
+        // One that was taken back is not given to another.
+        let last = names.last().copied();
+        let now = Timestamp::from_millis(4000);
+        let taken_back = ScheduledId::after(last, now, &entropy);
+        assert_ne!(ScheduledId::after(last, now, &entropy), taken_back);
+        let first = names[0].0;
+        assert_eq!((first.get_version_num(), first.as_u128() >> 80), (7, 5000));
+        assert_eq!(first.get_variant(), uuid::Variant::RFC4122);
     }
 }

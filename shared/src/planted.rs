@@ -49,11 +49,21 @@ pub enum Bug {
     AnyoneReads,
     /// A block keeps nobody out.
     BlockIgnored,
+    /// Where storage fails, what was decided before is not carried out.
+    DecisionsLost,
+    /// A message that is sent again is judged anew.
+    RepeatsJudged,
+    /// Messages for one time are sent in any order.
+    ScheduledInAnyOrder,
+    /// What is withheld from a session is shown when it connects anew.
+    WithheldForGood,
+    /// One who has left goes on seeing the last message that was said.
+    PreviewStays,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeCommit,
         Self::LostDeduplication,
         Self::LanesNotDurable,
@@ -75,6 +85,11 @@ impl Bug {
         Self::FarewellForgotten,
         Self::AnyoneReads,
         Self::BlockIgnored,
+        Self::DecisionsLost,
+        Self::RepeatsJudged,
+        Self::ScheduledInAnyOrder,
+        Self::WithheldForGood,
+        Self::PreviewStays,
     ];
 }
 

@@ -129,7 +129,8 @@ impl<H: Host> Turn<'_, H> {
         let conversation = self.conversation(id)?;
         conversation.is_touched = true;
         conversation.delivers = true;
-        let mut effects = conversation.service.on_timers(now, entropy)?;
+        let mut effects = Effects::default();
+        conversation.service.on_timers(now, entropy, &mut effects)?;
         while let Some(need) = effects.needs.take() {
             // What cannot be brought within the turn is tried again when the alarm goes off next.
             if let Err(error) = self.bring(id, need) {
@@ -137,7 +138,7 @@ impl<H: Host> Turn<'_, H> {
                 break;
             }
             let service = &mut self.conversation(id)?.service;
-            effects.absorb(service.on_timers(now, entropy)?);
+            service.on_timers(now, entropy, &mut effects)?;
         }
         Ok(self.carry_out_of(id, effects)?)
     }

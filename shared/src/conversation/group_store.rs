@@ -141,16 +141,26 @@ impl<S: Sql> Store<'_, S> {
         Ok(())
     }
 
-    /// Whether the conversation is no more.
-    pub(super) fn has_ended(&self) -> Result<bool, SqlError> {
-        let ended: Option<bool> = self
+    /// Since when the conversation is no more, where it is.
+    pub(super) fn ended_at(&self) -> Result<Option<Timestamp>, SqlError> {
+        let ended: Option<Option<Timestamp>> = self
             .sql
             .exec(
-                "SELECT ended_at IS NOT NULL FROM conversation WHERE scope = ?",
+                "SELECT ended_at FROM conversation WHERE scope = ?",
                 params![self.scope],
             )?
             .scalar()?;
-        Ok(ended.unwrap_or(false))
+        Ok(ended.flatten())
+    }
+
+    /// Keeps of the conversation only that there was one.
+    pub(super) fn forget_texts(&self) -> Result<(), SqlError> {
+        self.sql.exec(
+            "UPDATE conversation SET name = NULL, description = NULL, avatar_url = NULL
+             WHERE scope = ?",
+            params![self.scope],
+        )?;
+        Ok(())
     }
 
     /// Ends the conversation: nothing is to be done in it any more.

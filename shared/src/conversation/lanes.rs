@@ -380,9 +380,16 @@ impl Lanes {
     /// does not answer, which it can then say itself.
     #[must_use]
     pub fn may_know(&self, user_id: UserId, seq: Seq) -> bool {
+        let does_not_answer = |lane: &Lane| lane.failures > 0;
+        self.lanes.get(&user_id).is_some_and(does_not_answer) || self.knows(user_id, seq)
+    }
+
+    /// Whether the member's user object has taken the event `seq`.
+    #[must_use]
+    pub fn knows(&self, user_id: UserId, seq: Seq) -> bool {
         self.lanes
             .get(&user_id)
-            .is_none_or(|lane| lane.failures > 0 || lane.taken.is_some_and(|taken| taken >= seq))
+            .is_none_or(|lane| lane.taken.is_some_and(|taken| taken >= seq))
     }
 
     /// Whether everyone has taken everything.

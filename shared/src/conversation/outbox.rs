@@ -6,9 +6,9 @@
 //!   comes meanwhile waits, the newest in place of what it supersedes, so that a burst costs a
 //!   few requests, and what waits is bounded.
 //! - A mark waits until the user object has the event that it speaks of, which a socket here may
-//!   have shown before.
+//!   have shown before; a reader is also told that the user object does not answer.
 //! - All of this is memory. A signal that is lost was missed; a mark that is lost is made again
-//!   by the client's next one.
+//!   by the client's next one, or when its session shows it what it seems not to have.
 
 use std::collections::BTreeMap;
 
@@ -135,7 +135,7 @@ impl Outbox {
 
 impl<S: Sql> ConversationService<S> {
     /// A member's socket has closed, and the device has no other here. What was sent on it after
-    /// `since` may not have arrived: its session, if it has one, is to show what was not
+    /// `since`, or ever, may not have arrived: its session, if it has one, is to show what was not
     /// acknowledged.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl<S: Sql> ConversationService<S> {
     pub fn socket_closed(
         &mut self,
         session: &SocketSession,
-        since: Timestamp,
+        since: Option<Timestamp>,
     ) -> Result<(), SqlError> {
         let Some(state) = self.load()? else {
             return Ok(());
@@ -152,7 +152,11 @@ impl<S: Sql> ConversationService<S> {
         if !is_member {
             return Ok(());
         }
-        let after = self.store().newest_until(since)?.max(session.since);
+        let certain = match since {
+            Some(since) => self.store().newest_until(since)?,
+            None => Seq::ZERO,
+        };
+        let after = certain.max(session.since);
         if after < head {
             self.outbox
                 .left(session.user_id, session.device_id, after, head);
@@ -209,10 +213,11 @@ impl<S: Sql> ConversationService<S> {
                     MarkKind::Left | MarkKind::Read => {}
                 }
                 let seq = marking.waiting.filter(|_| !marking.is_under_way)?;
-                state
-                    .lanes
-                    .may_know(key.0, seq)
-                    .then_some((*key, marking, seq))
+                let may_tell = match key.2 {
+                    MarkKind::Read => state.lanes.may_know(key.0, seq),
+                    MarkKind::Delivered | MarkKind::Left => state.lanes.knows(key.0, seq),
+                };
+                may_tell.then_some((*key, marking, seq))
             })?;
         marking.is_under_way = true;
         marking.waiting = None;

@@ -13,8 +13,9 @@ use crate::entropy::Entropy;
 use crate::ids::{ClientMessageId, ConversationId, ScheduledId, UserId};
 use crate::limits;
 use crate::params;
+use crate::planted::{self, Bug};
 use crate::protocol::act::{Scheduled, ScheduledList};
-use crate::protocol::message::{MessageAck, MessageStatus, NewMessage};
+use crate::protocol::message::NewMessage;
 use crate::protocol::problem::{Code, Problem, ServiceError};
 use crate::protocol::seq::Seq;
 use crate::sql::{Row, Sql, SqlError, transact};
@@ -35,31 +36,22 @@ impl<S: Sql> ConversationService<S> {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<(Sent, Effects), ServiceError> {
-        self.check(actor, &message)?;
         let (state, _) = self.as_member(actor)?;
         let conversation_id = state.meta.conversation_id;
         let quiet = Effects::default();
-        let store = self.store();
         let client_msg_id = message.client_msg_id;
-        if let Some((seq, message_id, created_at)) = store.find_sent(&actor, &client_msg_id)? {
-            let ack = MessageAck {
-                client_msg_id,
-                conversation_id,
-                message_id,
-                seq,
-                created_at,
-                status: MessageStatus::Sent,
-                duplicate: true,
-            };
+        // One that was taken before is recognised before anything is judged.
+        if let Some(ack) = self.sent_before(actor, client_msg_id)? {
             return Ok((Sent::Already(ack), quiet));
         }
-        let own = store.scheduled_by(conversation_id, &actor)?;
+        let own = self.store().scheduled_by(conversation_id, &actor)?;
         if let Some(known) = own
             .iter()
             .find(|known| known.message.client_msg_id == client_msg_id)
         {
             return Ok((Sent::Later(Box::new(known.clone())), quiet));
         }
+        self.check(actor, &message)?;
         let send_at = message
             .send_at
             .filter(|at| *at > now)
@@ -79,7 +71,11 @@ impl<S: Sql> ConversationService<S> {
         self.take_medium(actor, &message, false)?;
         let store = self.store();
         let scheduled = Scheduled {
-            scheduled_id: ScheduledId::random(entropy),
+            scheduled_id: if planted::is_on(Bug::ScheduledInAnyOrder) {
+                ScheduledId::random(entropy)
+            } else {
+                ScheduledId::after(store.last_scheduled()?, now, entropy)
+            },
             conversation_id,
             created_at: now,
             message,
@@ -144,7 +140,8 @@ impl<S: Sql> ConversationService<S> {
         due_at: Timestamp,
         now: Timestamp,
         entropy: &dyn Entropy,
-    ) -> Result<Effects, SqlError> {
+        effects: &mut Effects,
+    ) -> Result<(), SqlError> {
         let due = Due::Send(scheduled_id);
         let row = self.store().scheduled(scheduled_id)?;
         let name = row
@@ -157,23 +154,21 @@ impl<S: Sql> ConversationService<S> {
                     ..row.message
                 };
                 self.send(row.sender_id, message, now, entropy)
-                    .map(|(_, effects)| effects)
+                    // It is in the log: whatever fails now, it is shown.
+                    .map(|(_, sent)| effects.absorb(sent))
             }
             // It was shown for long enough.
-            None => Ok(Effects::default()),
+            None => Ok(()),
         };
         let store = self.store();
         match sent {
-            Ok(effects) => {
-                transact(&self.sql, || {
-                    store.drop_scheduled(scheduled_id)?;
-                    if let Some((sender_id, client_msg_id)) = &name {
-                        store.let_waiting_medium_go(sender_id, client_msg_id)?;
-                    }
-                    store.drop_timer(due_at, &due)
-                })?;
-                Ok(effects)
-            }
+            Ok(()) => transact(&self.sql, || {
+                store.drop_scheduled(scheduled_id)?;
+                if let Some((sender_id, client_msg_id)) = &name {
+                    store.let_waiting_medium_go(sender_id, client_msg_id)?;
+                }
+                store.drop_timer(due_at, &due)
+            }),
             Err(ServiceError::Refused(problem)) => {
                 let until = now + SHOWN;
                 transact(&self.sql, || {
@@ -183,14 +178,13 @@ impl<S: Sql> ConversationService<S> {
                     }
                     store.drop_timer(due_at, &due)?;
                     store.add_timer(until, &due)
-                })?;
-                Ok(Effects::default())
+                })
             }
             Err(ServiceError::Storage(failure)) => Err(failure),
-            Err(ServiceError::Needs(need)) => Ok(Effects {
-                needs: Some(need),
-                ..Effects::default()
-            }),
+            Err(ServiceError::Needs(need)) => {
+                effects.needs = Some(need);
+                Ok(())
+            }
         }
     }
 }
@@ -227,6 +221,16 @@ impl<S: Sql> Store<'_, S> {
             ],
         )?;
         Ok(())
+    }
+
+    /// The name of the one that was made last, of those that wait.
+    fn last_scheduled(&self) -> Result<Option<ScheduledId>, SqlError> {
+        let last = self.sql.exec(
+            "SELECT scheduled_id FROM scheduled_message
+             WHERE scope = ? ORDER BY scheduled_id DESC LIMIT 1",
+            params![self.scope],
+        )?;
+        last.scalar()
     }
 
     fn scheduled(&self, scheduled_id: ScheduledId) -> Result<Option<ScheduledRow>, SqlError> {

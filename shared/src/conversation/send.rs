@@ -9,8 +9,9 @@ use super::service::{ConversationService, Effects};
 use super::store::{MessageBody, Meta, NewEvent, NewEventKind};
 use super::timers::Due;
 use crate::entropy::Entropy;
-use crate::ids::{MessageId, UserId};
+use crate::ids::{ClientMessageId, MessageId, UserId};
 use crate::object::Answer;
+use crate::planted::{self, Bug};
 use crate::protocol::event::Event;
 use crate::protocol::media::media_url;
 use crate::protocol::message::{
@@ -49,8 +50,15 @@ impl<S: Sql> ConversationService<S> {
         if message.send_at.is_some() {
             return Err(Problem::invalid_field("send_at", "is not taken here").into());
         }
-        let root = self.check(actor, &message)?;
-        let media = self.take_medium(actor, &message, forwarded_from.is_some())?;
+        let judged = self.check(actor, &message).and_then(|root| {
+            let media = self.take_medium(actor, &message, forwarded_from.is_some())?;
+            Ok((root, media))
+        });
+        let (root, media) = match judged {
+            Ok(judged) => judged,
+            // One that was sent before has its place, whatever has changed since.
+            Err(error) => return self.known_or(error, actor, message.client_msg_id),
+        };
         let (state, _) = self.as_member(actor)?;
         let conversation_id = state.meta.conversation_id;
         let seq = state.head.next();
@@ -98,7 +106,7 @@ impl<S: Sql> ConversationService<S> {
                 Ok::<_, SqlError>(stored)
             })?
         };
-        let mut ack = MessageAck {
+        let ack = MessageAck {
             client_msg_id: message.client_msg_id,
             conversation_id,
             message_id,
@@ -108,19 +116,12 @@ impl<S: Sql> ConversationService<S> {
             duplicate: false,
         };
         if !stored {
-            let (seq, message_id, created_at) = store
-                .find_sent(&actor, &message.client_msg_id)?
-                .ok_or(SqlError::Unexpected {
-                    expected: "the message that was sent before",
-                    found: "nothing".to_owned(),
-                })?;
-            ack = MessageAck {
-                seq,
-                message_id,
-                created_at,
-                duplicate: true,
-                ..ack
-            };
+            let ack =
+                self.sent_before(actor, message.client_msg_id)?
+                    .ok_or(SqlError::Unexpected {
+                        expected: "the message that was sent before",
+                        found: "nothing".to_owned(),
+                    })?;
             return Ok((ack, Effects::default()));
         }
         let alarm = self.arm(now);
@@ -163,6 +164,46 @@ impl<S: Sql> ConversationService<S> {
             ..Effects::default()
         };
         Ok((ack, effects))
+    }
+
+    /// The acknowledgement of a message that was sent before, where it was, instead of why it could not
+    /// be sent now.
+    fn known_or(
+        &mut self,
+        error: ServiceError,
+        actor: UserId,
+        client_msg_id: ClientMessageId,
+    ) -> Result<(MessageAck, Effects), ServiceError> {
+        if matches!(error, ServiceError::Storage(_)) || planted::is_on(Bug::RepeatsJudged) {
+            return Err(error);
+        }
+        match self.sent_before(actor, client_msg_id)? {
+            Some(ack) => Ok((ack, Effects::default())),
+            None => Err(error),
+        }
+    }
+
+    /// The acknowledgement of a message of a member that was sent before, where it was.
+    ///
+    /// # Errors
+    /// `not_found` for those who are not members.
+    pub(super) fn sent_before(
+        &mut self,
+        actor: UserId,
+        client_msg_id: ClientMessageId,
+    ) -> Result<Option<MessageAck>, ServiceError> {
+        let (state, _) = self.as_member(actor)?;
+        let conversation_id = state.meta.conversation_id;
+        let found = self.store().find_sent(&actor, &client_msg_id)?;
+        Ok(found.map(|(seq, message_id, created_at)| MessageAck {
+            client_msg_id,
+            conversation_id,
+            message_id,
+            seq,
+            created_at,
+            status: MessageStatus::Sent,
+            duplicate: true,
+        }))
     }
 
     /// Checks a message against the conversation that it is sent to. Gives the root of its
@@ -231,7 +272,7 @@ impl<S: Sql> ConversationService<S> {
                 .check(call.actor, message)
                 .and_then(|_| self.require_medium(call.actor, message, false));
             if let Err(needs @ ServiceError::Needs(_)) = looked {
-                return Err(needs);
+                self.known_or(needs, call.actor, message.client_msg_id)?;
             }
         }
         let mut effects = Effects::default();

@@ -231,6 +231,8 @@ pub struct ConversationService<S> {
     pub(super) scope: i64,
     /// What the alarm is set to.
     pub(super) alarm_at: Option<Timestamp>,
+    /// How often it has failed in a row.
+    pub(super) alarm_failures: u32,
     /// Whether it was near when memory was made: positions that are not written down may be lost.
     pub(super) is_alarm_near: bool,
     pub(super) state: Option<State>,
@@ -259,6 +261,7 @@ impl<S: Sql> ConversationService<S> {
             sql,
             scope,
             alarm_at: None,
+            alarm_failures: 0,
             is_alarm_near: false,
             state: None,
             typing: Typing::new(),
@@ -339,7 +342,7 @@ impl<S: Sql> ConversationService<S> {
         let former: BTreeMap<_, _> = store.former_members()?.into_iter().collect();
         let (archived, wiped) = store.archived()?;
         // An alarm that waits for the archive alone says nothing of deliveries.
-        let has_ended = store.has_ended()?;
+        let has_ended = store.ended_at()?.is_some();
         let extent = Extent {
             head,
             archived,

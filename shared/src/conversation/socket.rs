@@ -39,7 +39,7 @@ pub struct SocketSession {
     pub since: Seq,
 }
 
-/// How long the word that a client has closed its socket may take to get here.
+/// How long what is sent and what a client says may take to cross.
 const CROSSING: Duration = Duration::from_secs(5);
 
 /// Of a socket that was opened before this was kept.
@@ -60,26 +60,21 @@ impl SocketSession {
         }
     }
 
-    /// Since when what was sent on it may not have arrived, where it has closed now. `heard` is when
-    /// its client last said something or pinged. One that its client closed took what was sent,
-    /// but for what crossed the word of it; one that broke may have been dead since it was last
-    /// heard of.
+    /// Since when what was sent on it may not have arrived, where it has closed now; none where
+    /// nothing may have. `heard` is when its client last said something or pinged. One that its
+    /// client closed took what was sent, but for what crossed the word of it; one that broke may
+    /// have been dead since it was last heard of. What is older than the socket it was sent when
+    /// it was opened.
     #[must_use]
     pub fn certain_until(
         &self,
         heard: Option<Timestamp>,
         was_clean: bool,
         now: Timestamp,
-    ) -> Timestamp {
-        let crossing = now - CROSSING;
-        if was_clean {
-            crossing
-        } else {
-            heard
-                .unwrap_or(self.opened_at)
-                .max(self.opened_at)
-                .min(crossing)
-        }
+    ) -> Option<Timestamp> {
+        let alive_at = if was_clean { now } else { heard? };
+        let certain = alive_at - CROSSING;
+        (certain > self.opened_at).then_some(certain)
     }
 
     /// Whether events after `after` are shown here to `user_id`.

@@ -21,6 +21,10 @@ use crate::time::Timestamp;
 /// How long what has expired in the archive, where it is shown to nobody any more, waits to be
 /// taken out of its segment, so that a segment is not written for each message.
 const GATHERED: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long after a failure of storage the alarm goes off again; doubled with each further one.
+const RETRY: Duration = Duration::from_secs(2);
+/// How often that is doubled: to some four minutes.
+const LONGEST_PAUSE: u32 = 7;
 /// Timers that are worked off at once.
 const BATCH: u32 = 100;
 
@@ -190,29 +194,55 @@ impl<S: Sql> ConversationService<S> {
         Ok(())
     }
 
-    /// The alarm has gone off: does what is due. [`Self::on_alarm`] is to follow in the same
-    /// event, and sets the alarm again. Where the effects say that something is needed, what has
-    /// been done until then is to be carried out all the same, and this to be asked again.
+    /// The alarm has gone off: does what is due, and sets it again. Where storage fails, that is
+    /// soon: what was done until then is to be carried out all the same. So it is where something
+    /// is needed, and this then to be asked again.
+    pub fn ring(&mut self, now: Timestamp, entropy: &dyn Entropy) -> Effects {
+        let mut effects = Effects::default();
+        let timers = self.on_timers(now, entropy, &mut effects);
+        let rest = self.on_alarm(now).map(|more| effects.absorb(more));
+        let pause = match timers.and(rest) {
+            Err(failure) => {
+                effects.failure = Some(failure);
+                let pause = RETRY * (1 << self.alarm_failures.min(LONGEST_PAUSE));
+                self.alarm_failures += 1;
+                pause
+            }
+            // It is asked again at once where that can be brought.
+            Ok(()) if effects.needs.is_some() => RETRY,
+            Ok(()) => {
+                self.alarm_failures = 0;
+                return effects;
+            }
+        };
+        self.alarm_at = Some(now + pause);
+        effects.alarm = self.alarm_at;
+        effects
+    }
+
+    /// Does what is due. [`Self::on_alarm`] is to follow in the same event, and sets the alarm
+    /// again. Where the effects say that something is needed, what has been done until then is to
+    /// be carried out all the same, and this to be asked again.
     ///
     /// # Errors
-    /// When storage fails: the runtime then lets the alarm go off again.
+    /// When storage fails: what was done until then is among the effects, and to be carried out.
     pub fn on_timers(
         &mut self,
         now: Timestamp,
         entropy: &dyn Entropy,
-    ) -> Result<Effects, SqlError> {
+        effects: &mut Effects,
+    ) -> Result<(), SqlError> {
         self.begin_alarm(now);
         self.settle(now)?;
-        let mut effects = Effects::default();
         if self
             .load()?
             .is_none_or(|state| state.timer_at.is_none_or(|at| at > now))
         {
-            return Ok(effects);
+            return Ok(());
         }
         for (at, due) in self.store().due(now, SEND)? {
             if let Due::Send(scheduled_id) = due {
-                effects.absorb(self.send_scheduled(scheduled_id, at, now, entropy)?);
+                self.send_scheduled(scheduled_id, at, now, entropy, effects)?;
                 if effects.needs.is_some() {
                     break;
                 }
@@ -224,6 +254,6 @@ impl<S: Sql> ConversationService<S> {
             state.timer_at = timer_at;
             state.has_releases = has_releases;
         }
-        Ok(effects)
+        Ok(())
     }
 }

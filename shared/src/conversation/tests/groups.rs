@@ -33,6 +33,11 @@ impl Inboxes {
         for _ in 0..2000 {
             self.serve(world);
             world.now = world.now + Duration::from_millis(500);
+            // That there was a group is remembered for a day.
+            let far = world.now + Duration::from_secs(60 * 60);
+            if let Some(at) = world.alarm.filter(|at| *at > far) {
+                world.now = at;
+            }
             world.ring();
             if world.alarm.is_none() {
                 return;
@@ -92,7 +97,10 @@ impl World {
         world
     }
 
-    fn request(&mut self, request: impl Into<ConversationRequest>) -> Result<Effects, Problem> {
+    pub(super) fn request(
+        &mut self,
+        request: impl Into<ConversationRequest>,
+    ) -> Result<Effects, Problem> {
         let (_, effects) = self
             .service
             .handle(request.into(), self.now, &self.entropy)
@@ -153,7 +161,7 @@ impl World {
         roles
     }
 
-    fn rows(&self, statement: &'static str) -> usize {
+    pub(super) fn rows(&self, statement: &'static str) -> usize {
         self.sql.exec(statement, &[]).unwrap().rows.len()
     }
 }
@@ -334,6 +342,32 @@ fn a_group_without_members_is_erased_once_the_last_has_heard() {
     ] {
         assert_eq!(world.rows(statement), 0, "{statement}");
     }
+}
+
+#[test]
+fn a_late_request_to_make_a_group_does_not_begin_it_anew() {
+    let mut world = World::crowd(4);
+    world.create_group(Vec::new()).unwrap();
+    let mut inboxes = Inboxes::default();
+    world.remove(0, 0).unwrap();
+    for _ in 0..100 {
+        inboxes.serve(&mut world);
+        world.now = world.now + Duration::from_secs(5);
+        world.ring();
+    }
+    assert_eq!(world.rows("SELECT 1 FROM event"), 0);
+    assert_eq!(
+        world.rows("SELECT 1 FROM conversation WHERE name IS NOT NULL"),
+        0
+    );
+    for _ in 0..2 {
+        let again = world.create_group(Vec::new());
+        assert_eq!(code(again), Code::Conflict, "a log does not begin twice");
+        assert_eq!(code(world.send_message_as(0)), Code::NotFound);
+        world.crash();
+    }
+    inboxes.settle(&mut world);
+    assert_eq!(world.rows("SELECT 1 FROM conversation"), 0);
 }
 
 #[test]

@@ -159,6 +159,43 @@ fn several_messages_are_sent_once_all_their_media_are_known() {
 }
 
 #[test]
+fn a_group_that_has_ended_lets_go_of_its_media_and_is_erased() {
+    use crate::conversation::call::{Delete, MemberPosition};
+    use crate::user::call::Delivered;
+    let mut world = World::group();
+    let picture = world.picture();
+    world.send_picture(&picture, Ok(details())).unwrap();
+    let actor = world.users[0];
+    world.request(Delete { actor }).unwrap();
+    let mut released = Vec::new();
+    for _ in 0..20 {
+        let mut round = crate::conversation::deliver::Round::default();
+        while let Some(due) = world.service.next_delivery(&mut round, world.now).unwrap() {
+            let reply = Delivered {
+                head_seq: Seq::new(3),
+                position: MemberPosition::default(),
+            };
+            let taken = world.service.delivered(due.user_id, &reply, world.now);
+            world.carry_out(&taken.unwrap());
+        }
+        world.now = world.now + std::time::Duration::from_secs(6);
+        world.ring();
+        // As the runtime does: after the alarm, where there is something to tell.
+        if world.service.has_releases() {
+            released.extend(world.releases());
+        }
+    }
+    assert_eq!(released, [picture.media_id.unwrap()]);
+    assert_eq!(world.rows("SELECT 1 FROM event"), 0);
+    assert_eq!(world.rows("SELECT 1 FROM member"), 0);
+    let far = world.now + std::time::Duration::from_secs(3600);
+    assert!(
+        world.alarm.is_some_and(|at| at > far),
+        "nothing is left to do"
+    );
+}
+
+#[test]
 fn a_message_that_is_deleted_or_expires_lets_go_of_its_medium() {
     let mut world = World::direct();
     let (deleted, kept) = (world.picture(), world.picture());
@@ -234,14 +271,14 @@ fn a_scheduled_message_is_sent_with_its_medium_when_its_time_has_come() {
     }
     world.now = world.now + std::time::Duration::from_secs(61);
     world.crash();
-    let effects = world.service.on_timers(world.now, &world.entropy).unwrap();
+    let effects = world.service.ring(world.now, &world.entropy);
     let Some(Need::Medium(need)) = effects.needs else {
         panic!("nothing is needed");
     };
     world
         .service
         .bring_medium(need.attach.message, Ok(details()));
-    let effects = world.service.on_timers(world.now, &world.entropy).unwrap();
+    let effects = world.service.ring(world.now, &world.entropy);
     assert_eq!(effects.needs, None);
     let shown = world.log(1);
     assert_eq!(

@@ -12,6 +12,7 @@ mod outbox;
 mod policy;
 mod polls;
 mod receipts;
+mod repeats;
 mod replay;
 mod sockets;
 mod threads;
@@ -184,9 +185,8 @@ impl World {
     fn ring(&mut self) {
         if self.alarm.is_some_and(|at| at <= self.now) {
             self.alarm = None;
-            let effects = self.service.on_timers(self.now, &self.entropy).unwrap();
-            self.carry_out(&effects);
-            let effects = self.service.on_alarm(self.now).unwrap();
+            let effects = self.service.ring(self.now, &self.entropy);
+            assert_eq!(effects.failure, None);
             self.carry_out(&effects);
         }
     }

@@ -90,6 +90,37 @@ fn a_mark_for_a_user_object_that_does_not_answer_is_given_out_to_fail() {
 }
 
 #[test]
+fn what_a_device_has_got_is_told_when_its_inbox_has_it() {
+    let mut world = World::direct();
+    let (user_id, now) = (world.users[1], world.now);
+    world.send(0, "hello");
+    let device_id = DeviceId::random(&world.entropy);
+    let mark = MarkKind::Delivered;
+    let outbox = &mut world.service.outbox;
+    outbox.mark(user_id, device_id, mark, Seq::new(1));
+    let mut round = Round::default();
+    while let Some(delivery) = world.service.next_delivery(&mut round, now).unwrap() {
+        world.service.delivery_failed(delivery.user_id, now);
+    }
+    assert_eq!(
+        world.service.next_mark(),
+        None,
+        "it would know of no such event"
+    );
+    world.now = now + Duration::from_secs(60);
+    let mut round = Round::default();
+    while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+        let reply = Delivered {
+            head_seq: Seq::new(1),
+            position: position(0, 0),
+        };
+        let taken = world.service.delivered(delivery.user_id, &reply, world.now);
+        taken.unwrap();
+    }
+    assert_eq!(world.service.next_mark().unwrap().kind, mark);
+}
+
+#[test]
 fn a_socket_that_closed_is_told_after_what_it_acknowledged_where_something_may_be_missing() {
     let mut world = World::direct();
     let (user_id, begun) = (world.users[1], world.now);
@@ -137,4 +168,38 @@ fn a_socket_that_closed_is_told_after_what_it_acknowledged_where_something_may_b
     assert_eq!((then.kind, then.after_seq), (MarkKind::Left, Seq::new(2)));
     world.service.marked(&then);
     assert_eq!(world.service.next_mark(), None);
+}
+
+#[test]
+fn what_a_socket_was_to_replay_is_not_certain_because_it_is_old() {
+    for (heard, was_clean) in [(None, false), (Some(1), false), (None, true)] {
+        let mut world = World::direct();
+        let user_id = world.users[1];
+        for _ in 0..3 {
+            world.send(0, "hello");
+        }
+        let mut round = Round::default();
+        while let Some(delivery) = world.service.next_delivery(&mut round, world.now).unwrap() {
+            let reply = Delivered {
+                head_seq: Seq::new(3),
+                position: position(0, 0),
+            };
+            let taken = world.service.delivered(delivery.user_id, &reply, world.now);
+            taken.unwrap();
+        }
+        world.now = world.now + Duration::from_secs(3600);
+        let session = SocketSession {
+            user_id,
+            device_id: DeviceId::random(&world.entropy),
+            opened_at: world.now,
+            expires_at: world.now + Duration::from_secs(3600),
+            since: Seq::new(1),
+        };
+        let heard = heard.map(|seconds| world.now + Duration::from_secs(seconds));
+        world.now = world.now + Duration::from_secs(if was_clean { 2 } else { 60 });
+        let since = session.certain_until(heard, was_clean, world.now);
+        world.service.socket_closed(&session, since).unwrap();
+        let mark = world.service.next_mark().unwrap();
+        assert_eq!((mark.kind, mark.after_seq), (MarkKind::Left, Seq::new(1)));
+    }
 }

@@ -198,6 +198,41 @@ fn an_alarm_that_dies_in_the_middle_sends_it_once_all_the_same() {
 }
 
 #[test]
+fn c_scheduled_order_is_that_in_which_they_were_made() {
+    let mut world = World::direct();
+    let at = world.now + HOUR;
+    let texts: Vec<_> = (1..=9).map(|number| format!("number {number}")).collect();
+    for (number, text) in texts.iter().enumerate() {
+        let message = NewMessage {
+            send_at: Some(at),
+            ..world.text(text)
+        };
+        kept(schedule(&mut world, number % 2, message).unwrap());
+        match number {
+            3 => world.now = world.now + SECOND,
+            // The clock was moved, and memory lost.
+            5 => {
+                world.now = world.now - SECOND * 5;
+                world.crash();
+            }
+            _ => {}
+        }
+    }
+    let own: Vec<_> = list(&mut world, 0);
+    let own: Vec<_> = own.into_iter().map(|one| one.message.content).collect();
+    let expected: Vec<_> = texts.iter().step_by(2).cloned().collect();
+    assert_eq!(own, expected);
+    world.now = at;
+    world.ring();
+    let sent: Vec<_> = world
+        .messages(0)
+        .into_iter()
+        .map(|one| one.content)
+        .collect();
+    assert_eq!(sent, texts);
+}
+
+#[test]
 fn a_scheduled_message_can_be_taken_back_by_its_sender() {
     let mut world = World::direct();
     let message = later(&world, "later", HOUR);

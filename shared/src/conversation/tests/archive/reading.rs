@@ -281,12 +281,12 @@ fn a_scheduled_reply_to_an_archived_root_is_sent_when_its_time_comes() {
     archived.wait(Duration::from_secs(60));
     let now = archived.world.now;
     let (service, entropy) = (&mut archived.world.service, &archived.world.entropy);
-    let effects = service.on_timers(now, entropy).unwrap();
+    let effects = service.ring(now, entropy);
     let need = effects.needs.expect("the root's segment");
     assert!(effects.broadcast.is_empty());
     archived.bring(&need).unwrap();
     let (service, entropy) = (&mut archived.world.service, &archived.world.entropy);
-    let effects = service.on_timers(now, entropy).unwrap();
+    let effects = service.ring(now, entropy);
     assert_eq!((effects.needs, effects.broadcast.len()), (None, 1));
 }
 
