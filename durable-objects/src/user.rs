@@ -112,14 +112,10 @@ impl DurableObject for User {
             Ok(request) => request,
             Err(response) => return Ok(response),
         };
-        let outcome = self
-            .core
-            .service()?
-            .handle(request, SystemClock.now(), &SystemEntropy);
-        let (reply, effects) = match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => return Ok(host::answer(OBJECT, Err(error))),
-        };
+        let (reply, effects) =
+            self.core
+                .service()?
+                .handle(request, SystemClock.now(), &SystemEntropy);
         let answer = match reply {
             Reply::Now(text) => {
                 self.core.carry_out(effects).await?;
@@ -147,11 +143,7 @@ impl DurableObject for User {
     async fn alarm(&self) -> worker::Result<Response> {
         self.core.counts.alarms.count();
         let pings = self.core.pings()?;
-        let effects = self
-            .core
-            .service()?
-            .on_alarm(SystemClock.now(), &pings)
-            .map_err(|error| Error::RustError(error.to_string()))?;
+        let effects = self.core.service()?.on_alarm(SystemClock.now(), &pings);
         self.core.carry_out(effects).await?;
         Response::empty()
     }
@@ -170,10 +162,7 @@ impl DurableObject for User {
         let now = SystemClock.now();
         let effects = match message {
             WebSocketIncomingMessage::String(text) => self.core.service()?.on_text(id, &text, now),
-            WebSocketIncomingMessage::Binary(_) => {
-                let ended = self.core.service()?.on_binary(id, now);
-                self.core.or_failed(ended)
-            }
+            WebSocketIncomingMessage::Binary(_) => self.core.service()?.on_binary(id, now),
         };
         self.core.carry_out(effects).await
     }
@@ -262,10 +251,13 @@ impl Core {
             Ok(accepted) => accepted,
             Err(error) => {
                 host::log_failure(OBJECT, "socket_not_accepted", &error.to_string());
-                let closed = self
-                    .service()?
-                    .close_session(opened.socket, SystemClock.now());
-                self.or_failed(closed);
+                // What opening it has decided for others is carried out all the same.
+                let mut effects = opened.effects;
+                effects.extend(
+                    self.service()?
+                        .close_session(opened.socket, SystemClock.now()),
+                );
+                self.carry_out(effects).await?;
                 let busy = Problem::unavailable("No socket could be opened now. Try again.");
                 return Ok(host::answer(OBJECT, Err(ServiceError::Refused(busy))));
             }
@@ -286,21 +278,13 @@ impl Core {
             .try_borrow_mut()
             .map_err(host::busy)?
             .remove(&id);
-        let closed = self.service()?.close_session(id, SystemClock.now());
-        let effects = self.or_failed(closed);
+        let effects = self.service()?.close_session(id, SystemClock.now());
         self.carry_out(effects).await
     }
 
-    /// The effects, or, where storage failed, that it is logged.
-    fn or_failed(&self, outcome: Result<Effects, ServiceError>) -> Effects {
-        outcome.unwrap_or_else(|error| {
-            host::log_failure(OBJECT, "storage_failed", &error.to_string());
-            Vec::new()
-        })
-    }
-
-    /// Does what the rules want done, in order.
+    /// Does what the rules want done, in order, and all of it: what fails is told at the end.
     async fn carry_out(self: &Rc<Self>, effects: Effects) -> worker::Result<()> {
+        let mut done = Ok(());
         for effect in effects {
             match effect {
                 Effect::Send { to, frames } => self.send(&to, &frames),
@@ -328,28 +312,27 @@ impl Core {
                     request,
                     ticket,
                 } => self.ask::<UserObject>(UserObject::object_name(&id), request, ticket),
-                Effect::Answer { request, answer } => {
-                    let waiting = self
-                        .waiting
-                        .try_borrow_mut()
-                        .map_err(host::busy)?
-                        .remove(&request);
-                    if let Some(waiting) = waiting {
-                        // The caller may have gone.
-                        let _ = waiting.send(answer);
+                Effect::Answer { request, answer } => match self.waiting.try_borrow_mut() {
+                    Ok(mut waiting) => {
+                        if let Some(waiting) = waiting.remove(&request) {
+                            // The caller may have gone.
+                            let _ = waiting.send(answer);
+                        }
                     }
-                }
+                    Err(error) => done = done.and(Err(host::busy(error))),
+                },
                 Effect::Failed(failure) => {
                     host::log_failure(OBJECT, "storage_failed", &failure.to_string());
                 }
                 Effect::Wake(at) => self.wake_at(at),
                 Effect::Alarm(at) => {
                     self.counts.alarms_set.count();
-                    alarm::set(&self.state, at).await?;
+                    let set = alarm::set(&self.state, at).await;
+                    done = done.and(set.map_err(Into::into));
                 }
             }
         }
-        Ok(())
+        done
     }
 
     fn socket(&self, id: SocketId) -> Option<Socket> {
@@ -430,13 +413,12 @@ impl Core {
     }
 
     async fn answered(self: &Rc<Self>, ticket: Ticket, answer: Result<String, Problem>) {
-        let outcome = match self.service() {
+        let effects = match self.service() {
             Ok(mut service) => service.answered(ticket, answer, SystemClock.now()),
             Err(error) => {
                 return host::log_failure(OBJECT, "answer_lost", &error.to_string());
             }
         };
-        let effects = self.or_failed(outcome);
         if let Err(error) = self.carry_out(effects).await {
             host::log_failure(OBJECT, "not_carried_out", &error.to_string());
         }
@@ -447,13 +429,12 @@ impl Core {
         spawn_local(async move {
             let wait = at.since(SystemClock.now());
             Delay::from(wait.max(Duration::from_millis(1))).await;
-            let outcome = match core.service() {
+            let effects = match core.service() {
                 Ok(mut service) => service.wake(SystemClock.now()),
                 Err(error) => {
                     return host::log_failure(OBJECT, "not_woken", &error.to_string());
                 }
             };
-            let effects = core.or_failed(outcome);
             if let Err(error) = core.carry_out(effects).await {
                 host::log_failure(OBJECT, "not_carried_out", &error.to_string());
             }

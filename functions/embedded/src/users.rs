@@ -100,7 +100,7 @@ impl<H: Host> Turn<'_, H> {
     pub fn ask_user(&mut self, id: UserId, request: UserRequest) -> Result<String, ServiceError> {
         let now = self.now;
         let entropy = self.place.host.entropy();
-        let (reply, effects) = self.user(id)?.service.handle(request, now, entropy)?;
+        let (reply, effects) = self.user(id)?.service.handle(request, now, entropy);
         self.carry_out(id, effects)?;
         match reply {
             Reply::Now(text) => Ok(text),
@@ -125,7 +125,7 @@ impl<H: Host> Turn<'_, H> {
     ) -> Result<String, ServiceError> {
         let now = self.now;
         let entropy = self.place.host.entropy();
-        let (reply, effects) = self.user(id)?.service.handle(request, now, entropy)?;
+        let (reply, effects) = self.user(id)?.service.handle(request, now, entropy);
         self.carry_out(id, effects)?;
         match reply {
             Reply::Now(text) => Ok(text),
@@ -143,10 +143,13 @@ impl<H: Host> Turn<'_, H> {
         answer: Result<String, Problem>,
     ) -> Result<(), SqlError> {
         let now = self.now;
-        let outcome = self
-            .user(id)
-            .and_then(|user| user.service.answered(ticket, answer, now));
-        self.go_on(id, outcome)
+        match self.user(id) {
+            Ok(user) => {
+                let effects = user.service.answered(ticket, answer, now);
+                self.carry_out(id, effects)
+            }
+            Err(error) => self.told(error).map(|_| ()),
+        }
     }
 
     /// Opens a session for a holder.
@@ -176,9 +179,9 @@ impl<H: Host> Turn<'_, H> {
         let user = self.user(id)?;
         let scope = user.object.scope;
         user.written.remove(&socket);
-        let outcome = user.service.close_session(socket, now);
+        let effects = user.service.close_session(socket, now);
         sessions::forget(&self.sql, scope, socket)?;
-        self.go_on(id, outcome)?;
+        self.carry_out(id, effects)?;
         Ok(())
     }
 
@@ -193,23 +196,12 @@ impl<H: Host> Turn<'_, H> {
             .collect();
         if user.alarm_at.is_some_and(|at| at <= now) {
             user.alarm_at = None;
-            let outcome = user.service.on_alarm(now, &pings);
-            self.go_on(id, outcome)?;
+            let effects = user.service.on_alarm(now, &pings);
+            self.carry_out(id, effects)?;
         }
-        let outcome = self.user(id)?.service.wake(now);
-        self.go_on(id, outcome)?;
+        let effects = self.user(id)?.service.wake(now);
+        self.carry_out(id, effects)?;
         Ok(())
-    }
-
-    fn go_on(
-        &mut self,
-        id: UserId,
-        outcome: Result<Effects, ServiceError>,
-    ) -> Result<(), SqlError> {
-        match outcome {
-            Ok(effects) => self.carry_out(id, effects),
-            Err(error) => self.told(error).map(|_| ()),
-        }
     }
 
     fn carry_out(&mut self, id: UserId, effects: Effects) -> Result<(), SqlError> {
@@ -259,11 +251,11 @@ impl<H: Host> Turn<'_, H> {
             let Some(at) = wakes.into_iter().max() else {
                 break;
             };
-            let outcome = match self.users.get_mut(&id) {
+            let effects = match self.users.get_mut(&id) {
                 Some(user) => user.service.wake(at),
                 None => return Ok(()),
             };
-            self.go_on(id, outcome)?;
+            self.carry_out(id, effects)?;
             self.work()?;
         }
         match self.users.remove(&id) {

@@ -171,6 +171,15 @@ impl LastMessage {
         }
     }
 
+    /// As it is shown to one who is no longer a member.
+    #[must_use]
+    pub fn without_preview(self) -> Self {
+        Self {
+            preview: String::new(),
+            ..self
+        }
+    }
+
     /// As it is shown once what it said is gone.
     #[must_use]
     pub fn without_content(self) -> Self {

@@ -270,6 +270,8 @@ pub enum ServerFrame {
     ConversationForgotten {
         /// Which conversation.
         conversation_id: ConversationId,
+        /// The last event that the list had of it: what comes after is of another membership.
+        up_to_seq: Seq,
     },
     /// The user has deleted a message for themself.
     MessageHidden {

@@ -59,21 +59,27 @@ impl<S: Sql> UserService<S> {
         asked: Asked,
         answer: Result<Acted, Problem>,
         effects: &mut Effects,
-    ) -> Result<(), SqlError> {
+    ) {
         let Asked {
             socket,
             client_msg_id,
             ..
         } = asked;
-        match answer {
-            Ok(Acted { event, duplicate }) if duplicate && self.has_come(&asked, &event)? => {
-                effects.push(to_one(socket, ServerFrame::Event(event)));
+        let is_told_here = match &answer {
+            Ok(acted) if acted.duplicate => self.has_come(&asked, &acted.event),
+            _ => Ok(false),
+        };
+        match (answer, is_told_here) {
+            (Ok(acted), Ok(true)) => {
+                effects.push(to_one(socket, ServerFrame::Event(acted.event)));
             }
             // It comes with its delivery, after those before it.
-            Ok(_) => {}
-            Err(problem) => self.refuse(socket, problem.into(), client_msg_id, effects),
+            (Ok(_), Ok(false)) => {}
+            (Ok(_), Err(failure)) => {
+                self.refuse(socket, failure.into(), client_msg_id, effects);
+            }
+            (Err(problem), _) => self.refuse(socket, problem.into(), client_msg_id, effects),
         }
-        Ok(())
     }
 
     /// Whether the session has been sent the event, or all that comes before it.

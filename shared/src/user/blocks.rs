@@ -174,20 +174,23 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: Block,
         now: Timestamp,
-    ) -> Result<(Reply, Effects), ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<Reply, ServiceError> {
         let Block {
             device_id,
             user_id: peer,
             is_blocked,
         } = call;
-        let store = self.store_for(device_id)?;
+        self.store_for(device_id)?;
+        let owner = self.owner()?;
+        let store = self.store();
         let known = store.block(peer)?;
         let before = known.is_some_and(|block| block.is_blocked);
-        if store.user_id()? == Some(peer) {
+        if owner == peer {
             return Err(Problem::invalid_field("user_id", "is your own").into());
         }
         if before == is_blocked && known.is_none_or(|block| block.is_told) {
-            return Ok((Reply::Now(object::reply_json(&())?), Vec::new()));
+            return object::reply_json(&()).map(Reply::Now);
         }
         if known.is_none() && store.count_blocks()? >= limits::BLOCKS {
             let detail = format!("At most {} users can be blocked.", limits::BLOCKS);
@@ -196,28 +199,28 @@ impl<S: Sql> UserService<S> {
         if before != is_blocked {
             store.save_block(peer, is_blocked, now)?;
         }
-        let request = self.next_request();
-        let mut effects = Vec::new();
-        if before != is_blocked {
-            self.presence_parted(peer, now, &mut effects)?;
-        }
+        // It is written: whatever fails now, it is told.
         self.errands_due(now + RETRY);
+        let request = self.next_request();
+        if before != is_blocked {
+            self.presence_parted(peer, now, effects)?;
+        }
         let is_first = !self.tellings.contains_key(&peer);
         self.tellings.entry(peer).or_default().push(request);
         if is_first {
-            self.tell_block(peer, is_blocked, false, &mut effects)?;
+            self.tell_block(owner, peer, is_blocked, false, effects);
         }
-        Ok((Reply::Later(request), effects))
+        Ok(Reply::Later(request))
     }
 
     fn tell_block(
         &mut self,
+        owner: UserId,
         peer: UserId,
         is_blocked: bool,
         user_knows: bool,
         effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
-        let owner = self.owner()?;
+    ) {
         let ticket = Some(self.ticket(Pending::Block(PendingBlock {
             peer,
             is_blocked,
@@ -244,7 +247,6 @@ impl<S: Sql> UserService<S> {
                 ticket,
             }
         });
-        Ok(())
     }
 
     /// The other user's object, or the conversation, has been told, or did not answer.
@@ -256,13 +258,35 @@ impl<S: Sql> UserService<S> {
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
         let peer = told.peer;
+        let gone_on = self.block_goes_on(told, answer, now, effects);
+        if gone_on.is_err() {
+            // Nobody is being told any more: whoever waits is answered, and it is told later.
+            self.errands_due(now + RETRY);
+            self.blocks_answered(peer, &Err(Problem::internal()), effects)?;
+        }
+        gone_on
+    }
+
+    fn block_goes_on(
+        &mut self,
+        told: PendingBlock,
+        answer: Result<(), Problem>,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        let peer = told.peer;
+        let owner = self.owner()?;
         match answer {
-            Ok(()) if !told.user_knows => self.tell_block(peer, told.is_blocked, true, effects),
+            Ok(()) if !told.user_knows => {
+                self.tell_block(owner, peer, told.is_blocked, true, effects);
+                Ok(())
+            }
             Ok(()) => {
                 let store = self.store();
                 match store.block(peer)? {
                     Some(now) if now.is_blocked != told.is_blocked => {
-                        return self.tell_block(peer, now.is_blocked, false, effects);
+                        self.tell_block(owner, peer, now.is_blocked, false, effects);
+                        return Ok(());
                     }
                     Some(now) if now.is_blocked => store.block_is_told(peer)?,
                     _ => store.forget_block(peer)?,
@@ -305,11 +329,12 @@ impl<S: Sql> UserService<S> {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
+        let owner = self.owner()?;
         for (peer, is_blocked) in self.store().untold_blocks()? {
             self.errands_due(now + RETRY);
             if let Entry::Vacant(telling) = self.tellings.entry(peer) {
                 telling.insert(Vec::new());
-                self.tell_block(peer, is_blocked, false, effects)?;
+                self.tell_block(owner, peer, is_blocked, false, effects);
             }
         }
         Ok(())
@@ -328,12 +353,15 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// `not_found` where this user does not exist.
-    pub fn blocked_by(&mut self, call: BlockedBy, now: Timestamp) -> Result<Effects, ServiceError> {
+    pub fn blocked_by(
+        &mut self,
+        call: BlockedBy,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         self.require_user()?;
         self.store().save_blocked_by(call.by, call.is_blocked)?;
-        let mut effects = Vec::new();
-        self.presence_parted(call.by, now, &mut effects)?;
-        Ok(effects)
+        self.presence_parted(call.by, now, effects)
     }
 
     /// May `adder` let this user into a group?

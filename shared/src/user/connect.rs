@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::call::OpenSession;
 use super::effect::{Effect, Effects, SocketId};
+use super::events::failed;
 use super::service::UserService;
 use super::session::{Kept, Session};
 use crate::ids::DeviceId;
@@ -40,9 +41,10 @@ impl<S: Sql> UserService<S> {
             return Err(Problem::unauthenticated("The token is another user's.").into());
         }
         let mut effects = Vec::new();
+        // What can fail comes before anything is changed.
         let before: Vec<_> = self.sessions_of(open.device_id);
-        for socket in before {
-            self.end_session(socket, CloseCode::Replaced, now, &mut effects);
+        for socket in &before {
+            self.write_acks(*socket)?;
         }
         let socket = self.next_socket();
         let mut session = Session::opened(socket, open, now);
@@ -57,13 +59,17 @@ impl<S: Sql> UserService<S> {
         session.caught_up = false;
         session.kept.is_catching_up = !session.behind.is_empty();
         let state = state_of(&session.kept)?;
+        for socket in before {
+            self.end_session(socket, CloseCode::Replaced, now, &mut effects);
+        }
         self.sessions.insert(socket, session);
         effects.push(Effect::Send {
             to: vec![socket],
             frames,
         });
-        self.catch_up(socket, now, &mut effects)?;
-        effects.extend(self.presence_check(now)?);
+        self.catch_up(socket, now, &mut effects);
+        // That the user has come is told, or looked after until it is.
+        self.looked_after = false;
         self.look_after(now, &mut effects);
         Ok(Opened {
             socket,
@@ -169,9 +175,7 @@ impl<S: Sql> UserService<S> {
     /// [`Self::wake`] looks after them.
     #[must_use]
     pub fn has_waiting_sessions(&self) -> bool {
-        self.sessions
-            .values()
-            .any(|session| !session.behind.is_empty())
+        self.sessions.values().any(Session::is_waiting)
     }
 
     /// Ends the sessions that were catching up when memory was lost.
@@ -187,19 +191,13 @@ impl<S: Sql> UserService<S> {
         }
     }
 
-    /// A socket has closed. Its acknowledgements are written down.
-    ///
-    /// # Errors
-    /// When storage fails: what was acknowledged last is then delivered again.
-    pub fn close_session(
-        &mut self,
-        socket: SocketId,
-        now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
+    /// A socket has closed. Its acknowledgements are written down. Where storage fails, what was
+    /// acknowledged last is delivered again.
+    pub fn close_session(&mut self, socket: SocketId, now: Timestamp) -> Effects {
         let mut effects = Vec::new();
-        self.forget_session(socket, now, &mut effects)?;
+        self.let_go(socket, now, &mut effects);
         self.look_after(now, &mut effects);
-        Ok(effects)
+        effects
     }
 
     /// Closes a session from this side. It ends whatever storage does: a socket without a session
@@ -217,30 +215,34 @@ impl<S: Sql> UserService<S> {
 
     /// Forgets a session whose socket is closed. Where storage fails, what it acknowledged last is
     /// delivered again.
-    pub(super) fn let_go(&mut self, socket: SocketId, now: Timestamp, effects: &mut Effects) {
-        if let Err(ServiceError::Storage(failure)) = self.forget_session(socket, now, effects) {
+    fn let_go(&mut self, socket: SocketId, now: Timestamp, effects: &mut Effects) {
+        let Some(session) = self.sessions.remove(&socket) else {
+            return;
+        };
+        if let Err(failure) = self.save_acks(&session.kept) {
             effects.push(Effect::Failed(failure));
+        }
+        if let Err(error) = self.presence_closed(&session.kept, now, effects) {
+            failed(error, effects);
             // That the user has gone may be untold.
             self.looked_after = false;
         }
     }
 
-    fn forget_session(
-        &mut self,
-        socket: SocketId,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
-        let Some(session) = self.sessions.remove(&socket) else {
+    /// Writes a session's acknowledgements down while it goes on.
+    pub(super) fn write_acks(&mut self, socket: SocketId) -> Result<(), SqlError> {
+        let Some(session) = self.sessions.get(&socket) else {
             return Ok(());
         };
-        let saved = self.save_acks(&session.kept);
-        effects.extend(self.presence_closed(&session.kept, now)?);
-        Ok(saved?)
+        self.save_acks(&session.kept)?;
+        if let Some(session) = self.sessions.get_mut(&socket) {
+            session.kept.acks.clear();
+        }
+        Ok(())
     }
 
     /// Writes a session's acknowledgements down, in one transaction.
-    pub(super) fn save_acks(&self, kept: &Kept) -> Result<(), SqlError> {
+    fn save_acks(&self, kept: &Kept) -> Result<(), SqlError> {
         if kept.acks.is_empty() {
             return Ok(());
         }
@@ -262,16 +264,20 @@ impl<S: Sql> UserService<S> {
     }
 
     /// Keeps what has changed of a session with its socket.
-    pub(super) fn keep(&self, socket: SocketId, effects: &mut Effects) -> Result<(), ServiceError> {
-        if let Some(session) = self.sessions.get(&socket) {
-            let state = state_of(&session.kept)?;
-            effects.push(Effect::Keep { socket, state });
+    pub(super) fn keep(&self, socket: SocketId, effects: &mut Effects) {
+        let Some(session) = self.sessions.get(&socket) else {
+            return;
+        };
+        match state_of(&session.kept) {
+            Ok(state) => effects.push(Effect::Keep { socket, state }),
+            Err(error) => {
+                failed(error, effects);
+            }
         }
-        Ok(())
     }
 }
 
-pub(super) fn state_of(kept: &Kept) -> Result<String, ServiceError> {
+fn state_of(kept: &Kept) -> Result<String, ServiceError> {
     json(kept)
 }
 

@@ -98,7 +98,7 @@ impl<S: Sql> UserService<S> {
             Refreshed::Renewed(signed_in) => Ok(signed_in),
             Refreshed::Unknown => Err(invalid_token()),
             Refreshed::Reused => {
-                self.end_signed_out(now, effects)?;
+                self.end_sessions_of(call.token.device_id, now, effects);
                 let detail = "The refresh token was used before; the device is signed out.";
                 Err(Problem::unauthenticated(detail).into())
             }
@@ -138,31 +138,24 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails.
-    pub fn sign_out(&mut self, call: SignOut, now: Timestamp) -> Result<Effects, ServiceError> {
-        let mut effects = Vec::new();
-        if self.schema.is_there(&self.sql)? {
-            self.store().remove_device(call.device_id)?;
-            self.end_signed_out(now, &mut effects)?;
-        }
-        Ok(effects)
-    }
-
-    /// Ends the sessions of devices that are no longer signed in.
-    pub(super) fn end_signed_out(
+    pub fn sign_out(
         &mut self,
+        call: SignOut,
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
-        let mut ended = Vec::new();
-        for session in self.sessions.values() {
-            if !self.store().has_device(session.kept.device_id)? {
-                ended.push(session.kept.socket);
-            }
-        }
-        for socket in ended {
-            self.end_session(socket, CloseCode::TokenExpired, now, effects);
+        if self.schema.is_there(&self.sql)? {
+            self.store().remove_device(call.device_id)?;
+            self.end_sessions_of(call.device_id, now, effects);
         }
         Ok(())
+    }
+
+    /// Ends the sessions of a device that is no longer signed in.
+    fn end_sessions_of(&mut self, device_id: DeviceId, now: Timestamp, effects: &mut Effects) {
+        for socket in self.sessions_of(device_id) {
+            self.end_session(socket, CloseCode::TokenExpired, now, effects);
+        }
     }
 
     /// Is the device signed in?
@@ -200,13 +193,13 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: RevokeDevice,
         now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         let store = self.store_for(call.device_id)?;
         if !store.remove_device(call.revoked)? {
             return Err(Problem::not_found("device").into());
         }
-        let mut effects = Vec::new();
-        self.end_signed_out(now, &mut effects)?;
-        Ok(effects)
+        self.end_sessions_of(call.revoked, now, effects);
+        Ok(())
     }
 }

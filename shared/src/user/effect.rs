@@ -89,7 +89,7 @@ pub type Effects = Vec<Effect>;
 pub enum Reply {
     /// The reply's JSON.
     Now(String),
-    /// A refusal that changed something all the same: the end of a device whose token was stolen.
+    /// A refusal; something may have changed all the same.
     Refused(Problem),
     /// It comes with this name.
     Later(RequestId),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::call::UpdateSettings;
 use super::effect::{Effect, Effects, RequestId, SocketId};
+use super::events::failed;
 use super::pending::Pending;
 use super::reading::Origin;
 use super::service::UserService;
@@ -118,7 +119,13 @@ impl<S: Sql> UserService<S> {
             // It may have come before the promise did.
             return self.arrived(id, now, effects);
         };
-        let row = self.store().inbox_row(&expected.conversation_id)?;
+        let row = match self.store().inbox_row(&expected.conversation_id) {
+            Ok(row) => row,
+            Err(failure) => {
+                self.fail(&expected.then, failure.into(), effects);
+                return Ok(());
+            }
+        };
         let field = expected.then.field();
         let problem = match (problem.code, row) {
             // One who is no longer a member has what it may have.
@@ -200,12 +207,10 @@ impl<S: Sql> UserService<S> {
 
 /// Answers a request that had to wait with a refusal.
 pub(super) fn fail_request(request: RequestId, error: ServiceError, effects: &mut Effects) {
-    if let ServiceError::Storage(failure) = &error {
-        effects.push(Effect::Failed(failure.clone()));
-    }
+    let problem = failed(error, effects);
     effects.push(Effect::Answer {
         request,
-        answer: Err(error.into_problem()),
+        answer: Err(problem),
     });
 }
 

@@ -5,6 +5,7 @@
 //! limit, an expired token or sending on and on over the rate limit ends it.
 
 use super::effect::{Effect, Effects, SocketId};
+use super::events::failed;
 use super::expected::Then;
 use super::pending::Pending;
 use super::reading::Origin;
@@ -34,14 +35,11 @@ impl<S: Sql> UserService<S> {
     }
 
     /// Answers a binary frame: the protocol has none.
-    ///
-    /// # Errors
-    /// When storage fails; the socket is to be closed all the same.
-    pub fn on_binary(&mut self, socket: SocketId, now: Timestamp) -> Result<Effects, ServiceError> {
+    pub fn on_binary(&mut self, socket: SocketId, now: Timestamp) -> Effects {
         let mut effects = Vec::new();
         self.end_session(socket, CloseCode::ProtocolError, now, &mut effects);
         self.look_after(now, &mut effects);
-        Ok(effects)
+        effects
     }
 
     fn read_frame(
@@ -124,8 +122,7 @@ impl<S: Sql> UserService<S> {
                 self.type_on(socket, typing.conversation_id, false, now, effects)
             }
             ClientFrame::PresenceSubscribe(PresenceSubscribe { user_ids }) => {
-                effects.extend(self.presence_subscribe(socket, &user_ids, now)?);
-                Ok(())
+                self.presence_subscribe(socket, &user_ids, now, effects)
             }
             ClientFrame::Act(command) => self.act_on(socket, command, effects),
             ClientFrame::Hide(command) => self.hide_on(socket, &command, effects),
@@ -155,7 +152,8 @@ impl<S: Sql> UserService<S> {
         }
         self.note_ack(socket, conversation_id, up_to_seq, now, effects)?;
         // One that had to wait for an acknowledgement goes on.
-        self.catch_up(socket, now, effects)
+        self.catch_up(socket, now, effects);
+        Ok(())
     }
 
     /// Sends the events after a seq again.
@@ -173,9 +171,6 @@ impl<S: Sql> UserService<S> {
             return Ok(());
         };
         let is_former = self.store().farewell(&id)?.is_some();
-        let Some(session) = self.sessions.get_mut(&socket) else {
-            return Ok(());
-        };
         if head_seq.distance_from(sync.after_seq) > limits::INBOX_EVENTS && !is_former {
             effects.push(to_one(
                 socket,
@@ -188,13 +183,9 @@ impl<S: Sql> UserService<S> {
             return Ok(());
         }
         if sync.after_seq < head_seq {
-            session
-                .behind
-                .entry(id)
-                .and_modify(|at| *at = sync.after_seq.min(*at))
-                .or_insert(sync.after_seq);
+            self.fall_behind(socket, id, sync.after_seq, now, effects);
         }
-        self.catch_up(socket, now, effects)
+        Ok(())
     }
 
     /// Passes on that someone is writing, at most once per [`limits::TYPING_INTERVAL`], and that
@@ -237,11 +228,8 @@ impl<S: Sql> UserService<S> {
         client_msg_id: Option<ClientMessageId>,
         effects: &mut Effects,
     ) {
-        if let ServiceError::Storage(failure) = &error {
-            effects.push(Effect::Failed(failure.clone()));
-        }
         let bad = BadFrame {
-            problem: error.into_problem(),
+            problem: failed(error, effects),
             client_msg_id,
         };
         effects.push(to_one(socket, bad.into()));

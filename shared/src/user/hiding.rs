@@ -151,10 +151,10 @@ impl<S: Sql> UserService<S> {
     pub(super) fn hide_message(
         &mut self,
         call: HideMessage,
-    ) -> Result<(Reply, Effects), ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<Reply, ServiceError> {
         self.store_for(call.device_id)?;
         let request = self.next_request();
-        let mut effects = Vec::new();
         let hide = PendingHide {
             conversation_id: call.conversation_id,
             message_id: call.message_id,
@@ -162,8 +162,8 @@ impl<S: Sql> UserService<S> {
             client_msg_id: None,
             uncounted: self.uncounted,
         };
-        self.ask_to_hide(hide, &mut effects)?;
-        Ok((Reply::Later(request), effects))
+        self.ask_to_hide(hide, effects)?;
+        Ok(Reply::Later(request))
     }
 
     /// Deletes a message for the user, on a session.
@@ -212,7 +212,8 @@ impl<S: Sql> UserService<S> {
         if answer.is_ok() && hide.uncounted != self.uncounted {
             // Whether it was deleted for everyone meanwhile, the answer does not know.
             let uncounted = self.uncounted;
-            return self.ask_to_hide(PendingHide { uncounted, ..hide }, effects);
+            let again = PendingHide { uncounted, ..hide };
+            return self.ask_to_hide(again, effects);
         }
         let shown = answer.as_ref().ok();
         let expires_at = shown

@@ -18,7 +18,7 @@ use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::page;
 use crate::params;
 use crate::protocol::conversation::{
-    ConversationItem, ConversationPage, ConversationType, LastMessage,
+    ConversationItem, ConversationPage, ConversationType, LastMessage, Membership,
 };
 use crate::protocol::event::Event;
 use crate::protocol::problem::ServiceError;
@@ -434,7 +434,11 @@ fn group_face(conversation: &ConversationSummary) -> (Option<&String>, Option<&S
 }
 
 fn read_item(row: &Row, now: Timestamp) -> Result<(ConversationItem, Position), SqlError> {
-    let last_msg = read_last(row.get(12)?)?.map(|last| last.shown_at(now));
+    let membership: Membership = row.get(14)?;
+    let last_msg = read_last(row.get(12)?)?.map(|last| match membership {
+        Membership::Member => last.shown_at(now),
+        _ => last.without_preview(),
+    });
     let position = Position {
         id: row.get(0)?,
         pinned: row.get(1)?,
@@ -455,7 +459,7 @@ fn read_item(row: &Row, now: Timestamp) -> Result<(ConversationItem, Position), 
         archived: row.get(2)?,
         pinned: position.pinned,
         notify: row.get(13)?,
-        membership: row.get(14)?,
+        membership,
     };
     Ok((item, position))
 }

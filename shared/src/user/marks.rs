@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::effect::{Effect, Effects, SocketId};
+use super::events::failed;
 use super::pending::Pending;
 use super::service::UserService;
 use crate::conversation::call::{MarkPosition, MemberPosition};
@@ -45,7 +46,7 @@ impl<S: Sql> UserService<S> {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
-        let delivered_before = self.delivered_seq(id)?;
+        let (delivered_before, head) = self.delivered_seq(id)?;
         let Some(session) = self.sessions.get_mut(&socket) else {
             return Ok(());
         };
@@ -55,15 +56,18 @@ impl<S: Sql> UserService<S> {
             return Ok(());
         }
         session.kept.acks.insert(id, seq);
+        if seq >= head {
+            session.withheld_since.remove(&id);
+        }
         if session.kept.acks.len() > KEPT_ACKS {
-            let kept = session.kept.clone();
-            self.save_acks(&kept)?;
-            if let Some(session) = self.sessions.get_mut(&socket) {
-                session.kept.acks.clear();
+            // Where that fails it is tried again with the next one.
+            if let Err(failure) = self.write_acks(socket) {
+                effects.push(Effect::Failed(failure));
             }
         }
-        self.keep(socket, effects)?;
-        self.delivered_further(id, delivered_before, seq, now, effects)
+        self.keep(socket, effects);
+        self.delivered_further(id, delivered_before, seq, now, effects);
+        Ok(())
     }
 
     /// A device without a session has everything up to `seq`: written down at once.
@@ -78,7 +82,7 @@ impl<S: Sql> UserService<S> {
         if let Some(socket) = self.sessions_of(device_id).first().copied() {
             return self.note_ack(socket, id, seq, now, effects);
         }
-        let delivered_before = self.delivered_seq(id)?;
+        let (delivered_before, _) = self.delivered_seq(id)?;
         let mut row = self
             .store()
             .inbox_row(&id)?
@@ -90,16 +94,18 @@ impl<S: Sql> UserService<S> {
             self.store()
                 .save_positions(&id, &row.positions, delivered_seq)?;
         }
-        self.delivered_further(id, delivered_before, seq, now, effects)
+        self.delivered_further(id, delivered_before, seq, now, effects);
+        Ok(())
     }
 
-    /// The last event that any device has acknowledged, written down or not.
-    fn delivered_seq(&self, id: ConversationId) -> Result<Seq, ServiceError> {
+    /// The last event that any device has acknowledged, written down or not, and the newest one.
+    fn delivered_seq(&self, id: ConversationId) -> Result<(Seq, Seq), ServiceError> {
         let row = self
             .store()
             .inbox_row(&id)?
             .ok_or_else(|| Problem::not_found("conversation"))?;
-        Ok(row.delivered_seq.max(self.unsaved_ack(id)))
+        let delivered = row.delivered_seq.max(self.unsaved_ack(id));
+        Ok((delivered, row.head_seq))
     }
 
     /// The last event that a session has acknowledged and that is not written down.
@@ -111,6 +117,8 @@ impl<S: Sql> UserService<S> {
             .unwrap_or(Seq::ZERO)
     }
 
+    /// A device has come further than any before: the conversation is told. That it has is noted
+    /// already, so where storage fails that is done later.
     fn delivered_further(
         &mut self,
         id: ConversationId,
@@ -118,10 +126,23 @@ impl<S: Sql> UserService<S> {
         seq: Seq,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
-        if seq <= before {
-            return Ok(());
+    ) {
+        if seq > before
+            && let Err(error) = self.tell_delivered(id, before, seq, now, effects)
+        {
+            failed(error, effects);
+            self.mark_later(id, now, effects);
         }
+    }
+
+    fn tell_delivered(
+        &mut self,
+        id: ConversationId,
+        before: Seq,
+        seq: Seq,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         let Some(row) = self.store().inbox_row(&id)? else {
             return Ok(());
         };
@@ -141,18 +162,29 @@ impl<S: Sql> UserService<S> {
             }
             return Ok(());
         }
-        self.mark(id, effects)
+        self.try_mark(id, effects)
     }
 
-    /// Tells a conversation how far the user has come, now or after what it is being told.
-    pub(super) fn mark(
-        &mut self,
-        id: ConversationId,
-        effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
+    /// Tells a conversation how far the user has come, now or after what it is being told, and
+    /// later where storage fails.
+    pub(super) fn mark(&mut self, id: ConversationId, now: Timestamp, effects: &mut Effects) {
+        if let Err(error) = self.try_mark(id, effects) {
+            failed(error, effects);
+            self.mark_later(id, now, effects);
+        }
+    }
+
+    fn mark_later(&mut self, id: ConversationId, now: Timestamp, effects: &mut Effects) {
+        let due = now + RETRY;
+        self.marks.entry(id).or_default().due = Some(due);
+        effects.push(Effect::Wake(due));
+    }
+
+    fn try_mark(&mut self, id: ConversationId, effects: &mut Effects) -> Result<(), ServiceError> {
         let Some(position) = self.position(id)? else {
             return Ok(());
         };
+        let user_id = self.owner()?;
         let mark = self.marks.entry(id).or_default();
         if mark.in_flight {
             mark.again = true;
@@ -161,7 +193,6 @@ impl<S: Sql> UserService<S> {
         mark.in_flight = true;
         mark.again = false;
         mark.due = None;
-        let user_id = self.owner()?;
         let ticket = self.ticket(Pending::Mark {
             conversation_id: id,
         });
@@ -180,9 +211,9 @@ impl<S: Sql> UserService<S> {
         answer: Result<(), Problem>,
         now: Timestamp,
         effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
+    ) {
         let Some(mark) = self.marks.get_mut(&id) else {
-            return Ok(());
+            return;
         };
         mark.in_flight = false;
         let refused = answer.is_err_and(|problem| problem.status >= 500);
@@ -190,22 +221,17 @@ impl<S: Sql> UserService<S> {
             mark.failures += 1;
             mark.due = Some(now + RETRY);
             effects.push(Effect::Wake(now + RETRY));
-            return Ok(());
+            return;
         }
         if mark.again && !refused {
             mark.failures = 0;
-            return self.mark(id, effects);
+            return self.mark(id, now, effects);
         }
         self.marks.remove(&id);
-        Ok(())
     }
 
     /// Tells the conversations whose time has come.
-    pub(super) fn wake_marks(
-        &mut self,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
+    pub(super) fn wake_marks(&mut self, now: Timestamp, effects: &mut Effects) {
         let due: Vec<_> = self
             .marks
             .iter()
@@ -213,9 +239,8 @@ impl<S: Sql> UserService<S> {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            self.mark(id, effects)?;
+            self.mark(id, now, effects);
         }
-        Ok(())
     }
 
     /// How far the user has come in a conversation.

@@ -118,6 +118,10 @@ impl Reader<'_> {
                 }
                 Event::Changed(change) => self.change(change, &mut last, &mut news),
                 Event::Group(change) if change.is_last_for(self.owner) => {
+                    // What becomes of the message now it will not hear of.
+                    if !planted::is_on(Bug::PreviewStays) {
+                        last = last.map(LastMessage::without_preview);
+                    }
                     news.farewell = Some((why(change), event.clone()));
                 }
                 _ => {}

@@ -44,6 +44,7 @@ impl<S: Sql> UserService<S> {
         message: NewMessage,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
+        self.owner()?;
         let outbox = self.outboxes.entry(id).or_default();
         if outbox.queue.len() >= QUEUE_MESSAGES || outbox.bytes >= QUEUE_BYTES {
             return Err(Problem::rate_limited(

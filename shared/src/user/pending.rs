@@ -9,6 +9,7 @@ use super::presence::PresenceAsk;
 use super::reading::PendingRead;
 use super::service::UserService;
 use crate::ids::ConversationId;
+use crate::protocol::seq::Seq;
 use crate::sql::Sql;
 
 /// What an answer is for.
@@ -16,6 +17,8 @@ use crate::sql::Sql;
 pub(super) enum Pending {
     /// Events that a session lacks.
     CatchUp {
+        /// Up to where it had been sent everything.
+        after_seq: Seq,
         socket: SocketId,
         conversation_id: ConversationId,
     },

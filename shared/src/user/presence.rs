@@ -119,10 +119,12 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails.
-    pub fn presence_check(&mut self, now: Timestamp) -> Result<Effects, ServiceError> {
-        let mut effects = Effects::new();
-        self.announce(now, &mut effects)?;
-        Ok(effects)
+    pub(super) fn presence_check(
+        &mut self,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        self.announce(now, effects)
     }
 
     /// A session has ended and was taken from the sessions: whoever follows this user is told if
@@ -131,12 +133,12 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails.
-    pub fn presence_closed(
+    pub(super) fn presence_closed(
         &mut self,
         kept: &Kept,
         now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
-        let mut effects = Effects::new();
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         let left_at = self.presence.heartbeats.ended(kept.socket).unwrap_or(now);
         self.presence.departed = self.presence.departed.max(Some(left_at));
         if kept.transport == Transport::Poll {
@@ -144,8 +146,7 @@ impl<S: Sql> UserService<S> {
         }
         // What can fail comes before anything is noted as asked.
         self.keep_away_until(now)?;
-        self.announce(now, &mut effects)?;
-        Ok(effects)
+        self.announce(now, effects)
     }
 
     /// When [`Self::presence_check`] has to be called for a client that polls, where one is away.
@@ -160,14 +161,16 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails.
-    pub fn presence_wake(&mut self, now: Timestamp) -> Result<Effects, ServiceError> {
-        let mut effects = Effects::new();
-        self.flush(now + EARLY, &mut effects);
+    pub(super) fn presence_wake(
+        &mut self,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
+        self.flush(now + EARLY, effects);
         self.presence.telling.rested(now + EARLY);
         self.presence.following.rested(now + EARLY);
-        self.tell_due(now, &mut effects)?;
-        self.ask_due(&mut effects)?;
-        Ok(effects)
+        self.tell_due(now, effects)?;
+        self.ask_due(effects)
     }
 
     /// Takes the answer to a question.
@@ -179,14 +182,13 @@ impl<S: Sql> UserService<S> {
         ask: PresenceAsk,
         answer: Result<String, Problem>,
         now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
-        let mut effects = Effects::new();
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         match ask {
-            PresenceAsk::Told { watcher } => self.was_told(watcher, answer, now, &mut effects)?,
-            PresenceAsk::Watched { user } => self.was_watched(user, answer, now, &mut effects)?,
-            PresenceAsk::Unwatched { user } => self.was_unwatched(user, &mut effects)?,
+            PresenceAsk::Told { watcher } => self.was_told(watcher, answer, now, effects),
+            PresenceAsk::Watched { user } => self.was_watched(user, answer, now, effects),
+            PresenceAsk::Unwatched { user } => self.was_unwatched(user, effects),
         }
-        Ok(effects)
     }
 
     /// What is stored of this user's presence, where the user exists.

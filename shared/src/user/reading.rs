@@ -51,19 +51,13 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: MarkRead,
         now: Timestamp,
-    ) -> Result<(Reply, Effects), ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<Reply, ServiceError> {
         self.store_for(call.device_id)?;
         let request = self.next_request();
-        let mut effects = Vec::new();
         let origin = Origin::Request(request, call.device_id);
-        self.read_up_to(
-            call.conversation_id,
-            call.up_to_seq,
-            origin,
-            now,
-            &mut effects,
-        )?;
-        Ok((Reply::Later(request), effects))
+        self.read_up_to(call.conversation_id, call.up_to_seq, origin, now, effects)?;
+        Ok(Reply::Later(request))
     }
 
     /// The user has read up to a seq.
@@ -95,7 +89,7 @@ impl<S: Sql> UserService<S> {
             return self.read_done(origin, row.read_seq, row.unread, effects);
         }
         if up_to_seq == row.head_seq || row.is_former {
-            return self.has_read(id, up_to_seq, 0, origin, effects);
+            return self.has_read(id, up_to_seq, 0, origin, now, effects);
         }
         let count = CountUnread {
             actor: self.owner()?,
@@ -147,6 +141,7 @@ impl<S: Sql> UserService<S> {
                 read.up_to_seq,
                 count.saturating_add(since),
                 origin,
+                now,
                 effects,
             )
         });
@@ -163,6 +158,7 @@ impl<S: Sql> UserService<S> {
         read_seq: Seq,
         unread: u64,
         origin: Origin,
+        now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), ServiceError> {
         self.store().save_read(&id, read_seq, unread)?;
@@ -185,7 +181,7 @@ impl<S: Sql> UserService<S> {
                 }],
             });
         }
-        self.mark(id, effects)?;
+        self.mark(id, now, effects);
         self.read_done(origin, read_seq, unread, effects)
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Must not: put a phone number or a token into an error.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::call::{
     UpdateProfile, ViewProfile,
 };
 use super::effect::{Effect, Effects, SocketId, Ticket};
+use super::events::failed;
 use super::expected::Expected;
 use super::list::Unsaved;
 use super::marks::Mark;
@@ -41,6 +43,8 @@ use crate::time::Timestamp;
 pub struct UserService<S: Sql> {
     pub(super) sql: S,
     scope: i64,
+    /// Whose it is, once that was read.
+    owner: Cell<Option<UserId>>,
     pub(super) schema: LazySchema,
     /// Multiplies the rate limits; 0 turns them off.
     pub(super) rate_limit_scale: f64,
@@ -63,6 +67,10 @@ pub struct UserService<S: Sql> {
     pub(super) suspension: Telling,
     /// When what others are to be told is looked after.
     pub(super) errands_at: Option<Timestamp>,
+    /// When what is being waited for is looked after, where it was asked to be woken for that.
+    pub(super) looks_at: Option<Timestamp>,
+    /// How often the alarm has failed in a row.
+    pub(super) alarm_failures: u32,
     pub(super) presence: Presence,
     /// When the next preview expires, as far as memory knows: an alarm is set by then.
     pub(super) preview_expires_at: Option<Timestamp>,
@@ -83,6 +91,7 @@ impl<S: Sql> UserService<S> {
         Self {
             sql,
             scope,
+            owner: Cell::new(None),
             schema: LazySchema::new(schema::COMPONENT, schema::MIGRATIONS),
             rate_limit_scale: 1.0,
             heartbeat: limits::HEARTBEAT,
@@ -99,6 +108,8 @@ impl<S: Sql> UserService<S> {
             tellings: Tellings::new(),
             suspension: Telling::default(),
             errands_at: None,
+            looks_at: None,
+            alarm_failures: 0,
             presence: Presence::new(),
             preview_expires_at: None,
             alarm: None,
@@ -135,7 +146,12 @@ impl<S: Sql> UserService<S> {
 
     /// Whose object this is.
     pub(super) fn owner(&self) -> Result<UserId, ServiceError> {
-        self.store().user_id()?.ok_or_else(signed_out)
+        if let Some(known) = self.owner.get() {
+            return Ok(known);
+        }
+        let owner = self.store().user_id()?.ok_or_else(signed_out)?;
+        self.owner.set(Some(owner));
+        Ok(owner)
     }
 
     pub(super) const fn store(&self) -> Store<'_> {
@@ -171,7 +187,8 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: UpdateProfile,
         now: Timestamp,
-    ) -> Result<(Profile, Effects), ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<Profile, ServiceError> {
         self.store_for(call.device_id)?;
         profile::check_patch(&call.patch)?;
         let (before, after) = transact(&self.sql, || {
@@ -183,16 +200,13 @@ impl<S: Sql> UserService<S> {
             }
             Ok::<_, ServiceError>((before, after))
         })?;
-        if after.privacy.last_seen == before.privacy.last_seen {
-            return Ok((after, Vec::new()));
-        }
         // The change is made: that it could not be told to all is for the log.
-        let effects = match self.privacy_changed(before.privacy.last_seen, now) {
-            Ok(effects) => effects,
-            Err(ServiceError::Storage(failure)) => vec![Effect::Failed(failure)],
-            Err(ServiceError::Refused(_) | ServiceError::Needs(_)) => Vec::new(),
-        };
-        Ok((after, effects))
+        if after.privacy.last_seen != before.privacy.last_seen
+            && let Err(error) = self.privacy_changed(before.privacy.last_seen, now, effects)
+        {
+            failed(error, effects);
+        }
+        Ok(after)
     }
 
     /// What another user sees.
@@ -241,7 +255,8 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: &Deliver,
         now: Timestamp,
-    ) -> Result<(Delivered, Effects), ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<Delivered, ServiceError> {
         let missing = || ServiceError::from(Problem::not_found("user"));
         if !self.schema.is_there(&self.sql)? {
             return Err(missing());
@@ -278,24 +293,22 @@ impl<S: Sql> UserService<S> {
                 session.kept.acks.remove(&id);
             }
         }
-        let mut effects = Vec::new();
         if let Some(at) = taken.preview_expires_at {
-            self.preview_expires(at, &mut effects);
+            self.preview_expires(at, effects);
         }
-        self.push(id, fresh, &call.attached_devices, now, &mut effects);
+        self.push(id, fresh, &call.attached_devices, now, effects);
         // The delivery is taken, whatever becomes of what waited for it.
-        if let Err(ServiceError::Storage(failure)) = self.arrived(id, now, &mut effects) {
-            effects.push(Effect::Failed(failure));
+        if let Err(error) = self.arrived(id, now, effects) {
+            failed(error, effects);
         }
-        let delivered = Delivered {
+        Ok(Delivered {
             head_seq: taken.head_seq,
             position: taken.position,
-        };
-        Ok((delivered, effects))
+        })
     }
 
     /// Shows what passes to the sessions.
-    pub(super) fn signal(&self, call: Signal, now: Timestamp) -> Effects {
+    pub(super) fn signal(&self, call: Signal, now: Timestamp, effects: &mut Effects) {
         let to: Vec<_> = self
             .sessions
             .values()
@@ -304,10 +317,8 @@ impl<S: Sql> UserService<S> {
             .map(|session| session.kept.socket)
             .collect();
         let frames = call.frames;
-        if to.is_empty() || frames.is_empty() {
-            Vec::new()
-        } else {
-            vec![Effect::Send { to, frames }]
+        if !to.is_empty() && !frames.is_empty() {
+            effects.push(Effect::Send { to, frames });
         }
     }
 
@@ -316,7 +327,8 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: MarkDelivered,
         now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         self.store_for(call.device_id)?;
         // The conversation may be ahead of the inbox by what is on its way.
         let row = self
@@ -324,9 +336,7 @@ impl<S: Sql> UserService<S> {
             .inbox_row(&call.conversation_id)?
             .ok_or_else(|| Problem::not_found("conversation"))?;
         let seq = call.up_to_seq.min(row.head_seq);
-        let mut effects = Vec::new();
-        self.note_device(call.device_id, call.conversation_id, seq, now, &mut effects)?;
-        Ok(effects)
+        self.note_device(call.device_id, call.conversation_id, seq, now, effects)
     }
 
     /// A device's socket at a conversation has closed: its session goes on from what the device
@@ -335,29 +345,31 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: MarkLeft,
         now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         self.store_for(call.device_id)?;
         let id = call.conversation_id;
         let row = self
             .store()
             .inbox_row(&id)?
             .ok_or_else(|| Problem::not_found("conversation"))?;
-        let mut effects = Vec::new();
         for socket in self.sessions_of(call.device_id) {
             let Some(session) = self.sessions.get_mut(&socket) else {
                 continue;
             };
             if let Some(code) = session.is_over(now) {
-                self.end_session(socket, code, now, &mut effects);
+                self.end_session(socket, code, now, effects);
                 continue;
             }
             let acknowledged = row.positions.of(call.device_id, row.head_seq);
             let after = session.has_up_to(id, acknowledged.max(call.after_seq));
             if after < row.head_seq && !session.behind.contains_key(&id) {
-                session.behind.insert(id, after);
-                self.catch_up(socket, now, &mut effects)?;
+                self.fall_behind(socket, id, after, now, effects);
+            } else if session.kept.withheld.remove(&id) {
+                session.withheld_since.remove(&id);
+                self.keep(socket, effects);
             }
         }
-        Ok(effects)
+        Ok(())
     }
 }

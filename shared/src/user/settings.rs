@@ -147,15 +147,6 @@ impl Store<'_> {
         Ok(())
     }
 
-    fn membership(self, id: &ConversationId) -> Result<Option<Membership>, SqlError> {
-        self.sql
-            .exec(
-                "SELECT membership FROM inbox WHERE scope = ? AND conversation_id = ?",
-                params![self.scope, id],
-            )?
-            .scalar()
-    }
-
     fn forget_conversation(self, id: &ConversationId) -> Result<(), SqlError> {
         self.sql.exec(
             "DELETE FROM inbox_hidden WHERE scope = ? AND conversation_id = ?",
@@ -206,17 +197,17 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: UpdateSettings,
         now: Timestamp,
-    ) -> Result<(Reply, Effects), ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<Reply, ServiceError> {
         self.store_for(call.device_id)?;
         let request = self.next_request();
-        let mut effects = Vec::new();
         let then = Then::Set(request, call);
         let id = call.conversation_id;
-        let has = self.has_or_expects(id, Seq::ZERO, then, now, &mut effects)?;
+        let has = self.has_or_expects(id, Seq::ZERO, then, now, effects)?;
         if has.is_some() {
-            self.set(request, &call, &mut effects)?;
+            self.set(request, &call, effects)?;
         }
-        Ok((Reply::Later(request), effects))
+        Ok(Reply::Later(request))
     }
 
     /// Writes down what the user has set, and answers.
@@ -249,29 +240,28 @@ impl<S: Sql> UserService<S> {
     pub fn forget_conversation(
         &mut self,
         call: ForgetConversation,
-    ) -> Result<Effects, ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         let id = call.conversation_id;
-        let store = self.store_for(call.device_id)?;
-        match store.membership(&id)? {
-            None => return Err(Problem::not_found("conversation").into()),
-            Some(Membership::Member) => {
-                let detail = "You are a member of this conversation.";
-                return Err(Problem::new(Code::Conflict, detail).into());
-            }
-            Some(_) => {}
+        let row = self.store_for(call.device_id)?.inbox_row(&id)?;
+        let row = row.ok_or_else(|| Problem::not_found("conversation"))?;
+        if !row.is_former {
+            let detail = "You are a member of this conversation.";
+            return Err(Problem::new(Code::Conflict, detail).into());
         }
         transact(&self.sql, || self.store().forget_conversation(&id))?;
         for session in self.sessions.values_mut() {
             session.behind.remove(&id);
+            session.withheld_since.remove(&id);
             session.kept.acks.remove(&id);
             session.acknowledged(id, Seq::BEYOND);
         }
-        let mut effects = Vec::new();
         let frame = ServerFrame::ConversationForgotten {
             conversation_id: id,
+            up_to_seq: row.head_seq,
         };
-        self.show_others(call.device_id, frame, &mut effects);
-        Ok(effects)
+        self.show_others(call.device_id, frame, effects);
+        Ok(())
     }
 
     /// Shows a frame to the sessions of the user's other devices.

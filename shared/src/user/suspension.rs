@@ -14,6 +14,7 @@ use super::store::Store;
 use crate::conversation::call::SetSuspended;
 use crate::ids::ConversationId;
 use crate::params;
+use crate::protocol::frame::CloseCode;
 use crate::protocol::problem::{Problem, ServiceError};
 use crate::sql::{Sql, SqlError};
 use crate::time::Timestamp;
@@ -95,19 +96,27 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// `not_found` where this user does not exist.
-    pub fn suspend(&mut self, call: Suspend, now: Timestamp) -> Result<Effects, ServiceError> {
+    pub fn suspend(
+        &mut self,
+        call: Suspend,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         self.require_user()?;
-        let mut effects = Vec::new();
         if self.store().is_suspended()? == call.is_suspended {
-            return Ok(effects);
+            return Ok(());
         }
         let at = call.is_suspended.then_some(now);
         self.store().save_suspension(at)?;
-        self.end_signed_out(now, &mut effects)?;
         self.errands_due(now + RETRY);
         self.suspension.is_stale = true;
-        self.tell_suspension(&mut effects)?;
-        Ok(effects)
+        if call.is_suspended {
+            let all: Vec<_> = self.sessions.keys().copied().collect();
+            for socket in all {
+                self.end_session(socket, CloseCode::TokenExpired, now, effects);
+            }
+        }
+        self.tell_suspension(effects)
     }
 
     fn tell_suspension(&mut self, effects: &mut Effects) -> Result<(), ServiceError> {
@@ -172,6 +181,8 @@ impl<S: Sql> UserService<S> {
             self.errands_due(now + RETRY);
             return Ok(());
         }
+        // Until all know, whatever fails now.
+        self.errands_due(now + RETRY);
         if let Some(last) = last {
             self.store().save_told(Some(last))?;
         }

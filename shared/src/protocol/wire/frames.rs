@@ -154,7 +154,7 @@ impl Any for ServerFrame {
             PresenceUpdate(it),
             ConversationRead { conversation_id, up_to_seq, unread },
             ConversationSettings(it),
-            ConversationForgotten { conversation_id },
+            ConversationForgotten { conversation_id, up_to_seq },
             MessageHidden { conversation_id, message_id },
             MessageScheduled(it),
             Batch { frames },

@@ -9,12 +9,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::limits;
-use crate::protocol::frame::CloseCode;
 use crate::protocol::problem::ServiceError;
 use crate::sql::Sql;
 use crate::time::Timestamp;
 use crate::user::call::Transport;
-use crate::user::effect::{Effect, Effects, SocketId};
+use crate::user::effect::{Effects, SocketId};
 use crate::user::service::UserService;
 use crate::user::session::Kept;
 
@@ -89,8 +88,8 @@ impl<S: Sql> UserService<S> {
         self.presence.heartbeats.0.extend(signs);
     }
 
-    /// Closes the sockets that have been silent for too long. `last_signs` tells when each last
-    /// gave a sign of life: its last ping, or a later frame.
+    /// The sockets that have been silent for too long, and are to be closed. `last_signs` tells when
+    /// each last gave a sign of life: its last ping, or a later frame.
     ///
     /// # Errors
     /// When storage fails.
@@ -98,7 +97,8 @@ impl<S: Sql> UserService<S> {
         &mut self,
         now: Timestamp,
         last_signs: &[(SocketId, Option<Timestamp>)],
-    ) -> Result<Effects, ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<Vec<SocketId>, ServiceError> {
         let told: BTreeMap<SocketId, Option<Timestamp>> = last_signs.iter().copied().collect();
         let mut lasts = Vec::new();
         let mut newest = None;
@@ -116,22 +116,19 @@ impl<S: Sql> UserService<S> {
         if let Some(seen_at) = newest {
             self.keep_seen_at(seen_at, SEEN_STEP)?;
         }
-        let mut effects = Effects::new();
+        self.renew_leases(now, effects)?;
+        let mut silent = Vec::new();
         let silence = self.silence();
         let heartbeats = &mut self.presence.heartbeats.0;
         heartbeats.clear();
         for (socket, last) in lasts {
             let overdue = last + silence <= now;
             if overdue {
-                effects.push(Effect::Close {
-                    socket,
-                    code: CloseCode::SlowConsumer,
-                });
+                silent.push(socket);
             }
             let closed_at = overdue.then_some(now);
             heartbeats.insert(socket, Signs { last, closed_at });
         }
-        self.renew_leases(now, &mut effects)?;
-        Ok(effects)
+        Ok(silent)
     }
 }

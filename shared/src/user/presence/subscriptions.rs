@@ -53,7 +53,8 @@ impl<S: Sql> UserService<S> {
         socket: SocketId,
         user_ids: &[UserId],
         now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         let mut seen = BTreeSet::new();
         let watched: Vec<UserId> = user_ids
             .iter()
@@ -67,16 +68,15 @@ impl<S: Sql> UserService<S> {
             )
             .into());
         }
-        let mut effects = Effects::new();
         let Some(owner) = self.presence_row()?.map(|stored| stored.user_id) else {
-            return Ok(effects);
+            return Ok(());
         };
         let Some(session) = self.sessions.get_mut(&socket) else {
-            return Ok(effects);
+            return Ok(());
         };
         session.kept.watched_at = Some(now);
         let before = std::mem::replace(&mut session.kept.watched, watched.clone());
-        self.keep(socket, &mut effects)?;
+        self.keep(socket, effects);
         for user in watched {
             if user == owner {
                 // Whoever asks is here.
@@ -84,13 +84,12 @@ impl<S: Sql> UserService<S> {
                     status: PresenceStatus::Online,
                     ..hidden(owner)
                 };
-                self.show(update, now, &mut effects);
+                self.show(update, now, effects);
             } else {
                 self.presence.following.add(user, false);
             }
         }
-        self.unfollow(&before, &mut effects)?;
-        Ok(effects)
+        self.unfollow(&before, effects)
     }
 
     /// A user whom a session may follow has come or gone. Says whether one does.
@@ -98,16 +97,16 @@ impl<S: Sql> UserService<S> {
         &mut self,
         call: PresenceChanged,
         now: Timestamp,
-    ) -> (PresenceHeard, Effects) {
-        let mut effects = Effects::new();
+        effects: &mut Effects,
+    ) -> PresenceHeard {
         let user = call.update.user_id;
         let wanted = self.follows(user);
         if wanted {
             // It is newer than what is being asked for; were it older, another would follow.
             self.presence.following.overtake(user);
-            self.show(call.update, now, &mut effects);
+            self.show(call.update, now, effects);
         }
-        (PresenceHeard { wanted }, effects)
+        PresenceHeard { wanted }
     }
 
     fn follows(&self, user: UserId) -> bool {
@@ -158,7 +157,7 @@ impl<S: Sql> UserService<S> {
                     self.presence.following.add(*user, false);
                 }
             }
-            self.keep(socket, effects)?;
+            self.keep(socket, effects);
         }
         self.ask_due(effects)
     }

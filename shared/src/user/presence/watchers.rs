@@ -133,18 +133,18 @@ impl<S: Sql> UserService<S> {
     ///
     /// # Errors
     /// When storage fails.
-    pub fn privacy_changed(
+    pub(in crate::user) fn privacy_changed(
         &mut self,
         before: Audience,
         now: Timestamp,
-    ) -> Result<Effects, ServiceError> {
-        let mut effects = Effects::new();
+        effects: &mut Effects,
+    ) -> Result<(), ServiceError> {
         let Some(stored) = self.presence_row()? else {
-            return Ok(effects);
+            return Ok(());
         };
         let after = self.store().presence_audience()?;
         if before == after {
-            return Ok(effects);
+            return Ok(());
         }
         let next = Stored {
             unfinished: Unfinished::Audience,
@@ -171,8 +171,7 @@ impl<S: Sql> UserService<S> {
         for watcher in changed {
             self.presence.telling.add(watcher, true);
         }
-        self.tell_due(now, &mut effects)?;
-        Ok(effects)
+        self.tell_due(now, effects)
     }
 
     /// This user and `other` may no longer know of each other, or may again: `other` is told how it

@@ -139,7 +139,9 @@ impl Pair {
             conversation_id: group(1),
             message_id,
         };
-        let (_, effects) = self.fixture.service.hide_message(call).unwrap();
+        let service = &mut self.fixture.service;
+        let (asked, effects) = collected(|effects| service.hide_message(call, effects));
+        asked.unwrap();
         self.carry_out(effects);
     }
 
@@ -150,9 +152,10 @@ impl Pair {
             up_to_seq: Seq::new(up_to_seq),
         };
         let now = self.now();
-        if let Ok((_, effects)) = self.fixture.service.mark_read(call, now) {
-            self.carry_out(effects);
-        }
+        let service = &mut self.fixture.service;
+        // Refusals change nothing.
+        let (_, effects) = collected(|effects| service.mark_read(call, now, effects));
+        self.carry_out(effects);
     }
 
     /// A delivery sets out.
@@ -178,8 +181,10 @@ impl Pair {
         };
         let now = self.now();
         let call = delivery.call(Vec::new());
-        let (reply, effects) = self.fixture.service.deliver(&call, now).unwrap();
+        let service = &mut self.fixture.service;
+        let (reply, effects) = collected(|effects| service.deliver(&call, now, effects));
         self.carry_out(effects);
+        let reply = reply.unwrap();
         self.conversation.delivered(me(), &reply, now).unwrap();
     }
 
@@ -205,7 +210,7 @@ impl Pair {
         };
         if let Some((ticket, answer)) = next {
             let now = self.now();
-            let effects = self.fixture.service.answered(ticket, answer, now).unwrap();
+            let effects = self.fixture.service.answered(ticket, answer, now);
             self.carry_out(effects);
         }
     }
@@ -432,7 +437,9 @@ fn a_preview_goes_when_its_message_does_from_the_list_and_from_storage() {
         events: vec![Event::NewMessage(said)],
         attached_devices: Vec::new(),
     };
-    let (_, effects) = fixture.service.deliver(&deliver, START).unwrap();
+    let service = &mut fixture.service;
+    let (taken, effects) = collected(|effects| service.deliver(&deliver, START, effects));
+    taken.unwrap();
     let is_set = |effect: &Effect| matches!(effect, Effect::Alarm(at) if *at == expires_at);
     assert!(effects.iter().any(is_set));
     let stored = |fixture: &Fixture| {
@@ -448,7 +455,7 @@ fn a_preview_goes_when_its_message_does_from_the_list_and_from_storage() {
     assert_eq!(shown(&mut fixture).preview, "", "though the alarm is late");
     assert!(stored(&fixture).contains("secret"));
     fixture.restart();
-    let effects = fixture.service.on_alarm(fixture.clock.now(), &[]).unwrap();
+    let effects = fixture.service.on_alarm(fixture.clock.now(), &[]);
     assert!(
         !effects
             .iter()

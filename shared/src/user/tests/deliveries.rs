@@ -224,10 +224,8 @@ fn a_delivery_to_no_one_is_refused_and_leaves_no_trace() {
         conversation: summary.clone(),
         attached_devices: vec![],
     };
-    assert_eq!(
-        problem(fixture.service.deliver(&call(me()), START)).code,
-        Code::NotFound
-    );
+    let refused = fixture.service.deliver(&call(me()), START, &mut Vec::new());
+    assert_eq!(problem(refused).code, Code::NotFound);
     assert!(
         fixture
             .sql
@@ -238,14 +236,10 @@ fn a_delivery_to_no_one_is_refused_and_leaves_no_trace() {
     // The tables are there, the user of this scope is not.
     fixture.sign_in(None).unwrap();
     let mut other = UserService::new(fixture.sql.clone(), OBJECT_SCOPE + 1);
-    assert_eq!(
-        problem(other.deliver(&call(user(3)), START)).code,
-        Code::NotFound
-    );
-    assert_eq!(
-        problem(fixture.service.deliver(&call(user(3)), START)).code,
-        Code::NotFound
-    );
+    for service in [&mut other, &mut fixture.service] {
+        let refused = service.deliver(&call(user(3)), START, &mut Vec::new());
+        assert_eq!(problem(refused).code, Code::NotFound);
+    }
     assert!(fixture.sql.dump(ROWS).rows.is_empty());
 }
 

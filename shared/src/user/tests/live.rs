@@ -16,7 +16,9 @@ use crate::protocol::message::{MessageAck, MessageStatus};
 use crate::protocol::problem::Code;
 use crate::user::call::{AttachedDevice, MarkLeft};
 
+mod both_sockets;
 mod expected;
+mod failures;
 
 /// A user's object with its sockets, and the conversations that it asks.
 struct Live {
@@ -33,6 +35,8 @@ struct Live {
     answers: Vec<Result<String, Problem>>,
     /// Conversations that do not answer.
     down: BTreeSet<ConversationId>,
+    /// Whether storage may fail.
+    may_fail: bool,
 }
 
 impl Live {
@@ -50,6 +54,7 @@ impl Live {
             marks: Vec::new(),
             answers: Vec::new(),
             down: BTreeSet::new(),
+            may_fail: false,
         };
         (live, device.device_id)
     }
@@ -83,7 +88,7 @@ impl Live {
                 Effect::Wake(_) => {}
                 Effect::Alarm(at) => self.alarm = Some(at),
                 Effect::AskUser { id, request, .. } => self.asked.push((id, request)),
-                Effect::Failed(failure) => panic!("{failure}"),
+                Effect::Failed(failure) => assert!(self.may_fail, "{failure}"),
             }
         }
     }
@@ -100,7 +105,7 @@ impl Live {
         };
         if let Some(ticket) = ticket {
             let now = self.now();
-            let effects = self.fixture.service.answered(ticket, answer, now).unwrap();
+            let effects = self.fixture.service.answered(ticket, answer, now);
             self.carry_out(effects);
         }
         true
@@ -220,8 +225,22 @@ impl Live {
             events,
             attached_devices: Vec::new(),
         };
+        self.take(&call);
+    }
+
+    fn take(&mut self, call: &Deliver) {
         let now = self.now();
-        let (_, effects) = self.fixture.service.deliver(&call, now).unwrap();
+        self.act(|service, effects| service.deliver(call, now, effects));
+    }
+
+    /// Does something at the object, and carries out what comes of it.
+    fn act<T>(
+        &mut self,
+        work: impl FnOnce(&mut UserService<Rc<ProbeSql>>, &mut Effects) -> Result<T, ServiceError>,
+    ) {
+        let service = &mut self.fixture.service;
+        let (done, effects) = collected(|effects| work(service, effects));
+        done.unwrap();
         self.carry_out(effects);
     }
 
@@ -246,7 +265,7 @@ impl Live {
     fn close(&mut self, socket: SocketId) {
         self.kept.remove(&socket);
         let now = self.now();
-        let effects = self.fixture.service.close_session(socket, now).unwrap();
+        let effects = self.fixture.service.close_session(socket, now);
         self.carry_out(effects);
     }
 
@@ -595,7 +614,7 @@ fn catching_up_waits_for_a_conversation_that_is_down_and_goes_on_with_others() {
     live.down.clear();
     live.fixture.clock.advance(Duration::from_secs(3));
     let now = live.now();
-    let effects = live.fixture.service.wake(now).unwrap();
+    let effects = live.fixture.service.wake(now);
     live.carry_out(effects);
     live.settle();
     assert_eq!(live.seqs(socket, down), [1]);
@@ -669,6 +688,65 @@ fn sync_sends_again_from_where_it_is_told() {
     );
     live.settle();
     assert_eq!(live.errors(socket), [Code::InvalidRequest, Code::NotFound]);
+}
+
+#[test]
+fn a_session_that_asks_again_while_it_catches_up_is_sent_all_of_it_in_order() {
+    let (mut live, device) = Live::new();
+    let id = group(1);
+    for _ in 0..6 {
+        live.hear(id, user(2));
+    }
+    let first = live.open(device);
+    live.settle();
+    live.ack(first, id, 3);
+    live.close(first);
+    live.settle();
+    let socket = live.open(device);
+    // It is asked after 3; then the client finds that it lacks what is older.
+    live.say(
+        socket,
+        &format!(r#"{{"type":"sync","conversation_id":"{id}","after_seq":1}}"#),
+    );
+    live.settle();
+    assert_eq!(live.seqs(socket, id), all(2..=6));
+}
+
+#[test]
+fn the_object_is_woken_once_for_all_that_wait() {
+    let (mut live, phone) = Live::new();
+    let laptop = live.fixture.sign_in(Some("Laptop")).unwrap().device_id;
+    let id = group(1);
+    for _ in 0..3 {
+        live.hear(id, user(2));
+    }
+    live.down.insert(id);
+    let mut wakes = 0;
+    for device in [phone, laptop] {
+        live.open(device);
+    }
+    for _ in 0..30 {
+        live.settle();
+        live.fixture.clock.advance(Duration::from_secs(1));
+        let now = live.now();
+        let effects = live.fixture.service.wake(now);
+        wakes += effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Wake(_)))
+            .count();
+        live.carry_out(effects);
+    }
+    assert!(wakes <= 16, "{wakes} in 30 seconds");
+    live.down.clear();
+    live.fixture.clock.advance(Duration::from_secs(3));
+    let now = live.now();
+    let effects = live.fixture.service.wake(now);
+    live.carry_out(effects);
+    live.settle();
+    let sockets: Vec<_> = live.fixture.service.sessions.keys().copied().collect();
+    for socket in sockets {
+        assert_eq!(live.seqs(socket, id).last(), Some(&3));
+    }
 }
 
 #[test]
@@ -777,9 +855,7 @@ fn a_device_that_is_attached_to_the_conversation_has_its_events_from_there() {
             heard_at: live.now(),
         }],
     };
-    let now = live.now();
-    let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
-    live.carry_out(effects);
+    live.take(&call);
     assert_eq!(live.seqs(socket, id), Vec::<u64>::new());
     assert_eq!(live.seqs(other, id), [1]);
 }
@@ -803,19 +879,15 @@ fn a_device_that_came_back_has_events_here_though_its_old_socket_seems_attached(
             heard_at: died,
         }],
     };
-    let now = live.now();
-    let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
-    live.carry_out(effects);
+    live.take(&call);
     assert_eq!(live.seqs(socket, id), [1], "the old socket may be dead");
     // It was not: its client has pinged.
     let next = message(id, 2, user(2));
     live.logs.get_mut(&id).unwrap().push(next.clone());
     call.events = vec![next];
     live.fixture.clock.advance(MINUTE);
-    let now = live.now();
-    call.attached_devices[0].heard_at = now;
-    let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
-    live.carry_out(effects);
+    call.attached_devices[0].heard_at = live.now();
+    live.take(&call);
     assert_eq!(live.seqs(socket, id), [1]);
 }
 
@@ -838,9 +910,7 @@ fn a_device_that_leaves_a_conversation_s_socket_is_shown_what_that_may_not_have_
             heard_at: live.now(),
         }],
     };
-    let now = live.now();
-    let (_, effects) = live.fixture.service.deliver(&call, now).unwrap();
-    live.carry_out(effects);
+    live.take(&call);
     let left = |after_seq| MarkLeft {
         device_id: phone,
         conversation_id: id,
@@ -848,12 +918,7 @@ fn a_device_that_leaves_a_conversation_s_socket_is_shown_what_that_may_not_have_
     };
     let leave = |live: &mut Live, after_seq| {
         let now = live.now();
-        let effects = live
-            .fixture
-            .service
-            .mark_left(left(after_seq), now)
-            .unwrap();
-        live.carry_out(effects);
+        live.act(|service, effects| service.mark_left(left(after_seq), now, effects));
         live.settle();
     };
     leave(&mut live, 5);
@@ -889,8 +954,7 @@ fn a_session_that_was_cut_off_as_it_caught_up_ends_when_its_device_leaves_a_sock
         after_seq: Seq::new(1),
     };
     let now = live.now();
-    let effects = live.fixture.service.mark_left(left, now).unwrap();
-    live.carry_out(effects);
+    live.act(|service, effects| service.mark_left(left, now, effects));
     live.settle();
     // What else it lacks is not known any more: it is shown nothing out of order.
     assert_eq!(live.closed.get(&socket), Some(&CloseCode::Restart));
@@ -898,15 +962,41 @@ fn a_session_that_was_cut_off_as_it_caught_up_ends_when_its_device_leaves_a_sock
 }
 
 #[test]
+fn a_session_that_was_cut_off_ends_whatever_its_client_says_then() {
+    for asks in [false, true] {
+        let (mut live, device) = Live::new();
+        let id = group(1);
+        let socket = live.open(device);
+        for _ in 0..3 {
+            live.hear(id, user(2));
+        }
+        if asks {
+            // It asks for what it has again: that, too, outlives the memory.
+            let sync = format!(r#"{{"type":"sync","conversation_id":"{id}","after_seq":1}}"#);
+            live.say(socket, &sync);
+        } else {
+            live.close(socket);
+        }
+        let socket = if asks { socket } else { live.open(device) };
+        live.forget();
+        live.ack(socket, id, 1);
+        assert_eq!(
+            live.closed.get(&socket),
+            Some(&CloseCode::Restart),
+            "{asks}"
+        );
+        live.hear(id, user(2));
+        live.settle();
+        assert!(!live.seqs(socket, id).contains(&4), "{asks}");
+    }
+}
+
+#[test]
 fn a_signed_out_device_loses_its_session_and_gets_no_other() {
     let (mut live, device) = Live::new();
     let socket = live.open(device);
-    let effects = live
-        .fixture
-        .service
-        .sign_out(SignOut { device_id: device }, START)
-        .unwrap();
-    live.carry_out(effects);
+    let sign_out = SignOut { device_id: device };
+    live.act(|service, effects| service.sign_out(sign_out, START, effects));
     assert_eq!(live.closed.get(&socket), Some(&CloseCode::TokenExpired));
     let open = OpenSession {
         user_id: me(),
@@ -1004,8 +1094,7 @@ fn a_client_that_falls_silent_is_gone_after_three_heartbeats_though_the_object_s
         let effects = live
             .fixture
             .service
-            .on_alarm(now, &[(socket, Some(pinged))])
-            .unwrap();
+            .on_alarm(now, &[(socket, Some(pinged))]);
         live.carry_out(effects);
         if live.closed.contains_key(&socket) {
             break;

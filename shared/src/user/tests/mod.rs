@@ -97,7 +97,10 @@ impl Fixture {
             events: events.to_vec(),
             attached_devices: Vec::new(),
         };
-        self.service.deliver(&call, START).unwrap().0.head_seq
+        self.service
+            .deliver(&call, START, &mut Vec::new())
+            .unwrap()
+            .head_seq
     }
 
     fn list(&mut self, device_id: DeviceId) -> Vec<ConversationItem> {
@@ -112,6 +115,13 @@ impl Fixture {
             .unwrap()
             .conversations
     }
+}
+
+/// What an act gives, and the effects that it adds.
+fn collected<T>(act: impl FnOnce(&mut Effects) -> T) -> (T, Effects) {
+    let mut effects = Vec::new();
+    let given = act(&mut effects);
+    (given, effects)
 }
 
 fn problem<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> Problem {

@@ -118,11 +118,12 @@ impl People {
         let now = self.clock.now();
         let entropy = SeededEntropy::new(1);
         let service = &mut self.person(number).service;
-        let (reply, effects) = service
-            .handle(request.into(), now, &entropy)
-            .map_err(ServiceError::into_problem)?;
+        let (reply, effects) = service.handle(request.into(), now, &entropy);
         self.take(user(number), effects);
-        Ok(reply)
+        match reply {
+            Reply::Refused(problem) => Err(problem),
+            reply => Ok(reply),
+        }
     }
 
     /// Asks, carries what comes of it, and gives the answer when it comes.
@@ -162,7 +163,7 @@ impl People {
             if let Some(ticket) = ticket {
                 let now = self.clock.now();
                 let service = &mut self.people.get_mut(&from).unwrap().service;
-                let effects = service.answered(ticket, answer, now).unwrap();
+                let effects = service.answered(ticket, answer, now);
                 self.take(from, effects);
             }
         }
@@ -175,12 +176,11 @@ impl People {
         let now = self.clock.now();
         let entropy = SeededEntropy::new(1);
         let service = &mut self.people.get_mut(&id).unwrap().service;
-        let (reply, effects) = service
-            .handle(request, now, &entropy)
-            .map_err(ServiceError::into_problem)?;
+        let (reply, effects) = service.handle(request, now, &entropy);
         self.take(id, effects);
         match reply {
             Reply::Now(text) => Ok(text),
+            Reply::Refused(problem) => Err(problem),
             other => panic!("{other:?}"),
         }
     }
@@ -198,7 +198,7 @@ impl People {
         let wait = at.since(self.clock.now());
         self.clock.advance(wait);
         let now = self.clock.now();
-        let effects = self.person(number).service.on_alarm(now, &[]).unwrap();
+        let effects = self.person(number).service.on_alarm(now, &[]);
         self.take(user(number), effects);
         self.settle();
     }
@@ -241,7 +241,9 @@ impl People {
             attached_devices: Vec::new(),
         };
         let now = self.clock.now();
-        let (_, effects) = self.person(1).service.deliver(&call, now).unwrap();
+        let service = &mut self.person(1).service;
+        let (taken, effects) = collected(|effects| service.deliver(&call, now, effects));
+        taken.unwrap();
         self.take(me(), effects);
     }
 
@@ -400,7 +402,7 @@ fn one_who_was_removed_hears_it_live_or_later_and_nothing_else() {
     let now = people.clock.now();
     let effects = people.person(1).service.on_text(later, &ack, now);
     people.take(me(), effects);
-    let effects = people.person(1).service.close_session(later, now).unwrap();
+    let effects = people.person(1).service.close_session(later, now);
     people.take(me(), effects);
     people.settle();
     let again = people.open(1, second);
@@ -416,6 +418,24 @@ fn one_who_was_removed_hears_it_live_or_later_and_nothing_else() {
         people.frames(again).last(),
         Some(&ServerFrame::Event(farewell))
     );
+}
+
+#[test]
+fn f_left_preview_is_empty() {
+    let mut people = People::of(1);
+    people.deliver("Hikers", 1, messages(group(1), 1..=2));
+    let preview = |people: &mut People| people.item().last_msg.unwrap().preview;
+    assert!(!preview(&mut people).is_empty());
+    // Whatever becomes of the message now, the user does not hear of it.
+    people.deliver("Hikers", 1, vec![removed(3, user(2))]);
+    assert_eq!(preview(&mut people), "");
+    people.crash(1);
+    assert_eq!(preview(&mut people), "");
+    // The same in one delivery.
+    let mut people = People::of(1);
+    let news = [messages(group(1), 1..=2), vec![removed(3, me())]].concat();
+    people.deliver("Hikers", 1, news);
+    assert_eq!(preview(&mut people), "");
 }
 
 #[test]
@@ -448,6 +468,7 @@ fn a_conversation_that_is_left_stays_in_the_list_until_it_is_taken_off() {
         people.asked(1, forget).unwrap();
         let forgotten = ServerFrame::ConversationForgotten {
             conversation_id: group(1),
+            up_to_seq: event.seq(),
         };
         assert_eq!(people.frames(there), [forgotten]);
         assert_eq!(people.asked(1, forget).unwrap_err().code, Code::NotFound);
@@ -630,7 +651,7 @@ fn neither_sees_the_other_s_presence_after_a_block() {
     people.asked(2, people.block(2, 1, true)).unwrap();
     assert!(!seen(&mut people, 1, 2) && !seen(&mut people, 2, 1));
     let now = people.clock.now() + Duration::from_secs(1);
-    let effects = people.person(1).service.wake(now).unwrap();
+    let effects = people.person(1).service.wake(now);
     people.take(me(), effects);
     let last = people
         .frames(open)
@@ -663,7 +684,8 @@ fn a_suspended_account_is_signed_out_everywhere_and_its_conversations_know() {
             events: Vec::new(),
             attached_devices: Vec::new(),
         };
-        people.person(1).service.deliver(&call, START).unwrap();
+        let service = &mut people.person(1).service;
+        service.deliver(&call, START, &mut Vec::new()).unwrap();
     }
     people.down.insert(group(70));
     people.asked(1, Suspend { is_suspended: true }).unwrap();

@@ -25,7 +25,6 @@ struct Peer {
     /// What each socket was sent: each send with its updates.
     sent: BTreeMap<SocketId, Vec<Vec<PresenceUpdate>>>,
     kept: BTreeMap<SocketId, Kept>,
-    closed: Vec<SocketId>,
     wakes: Vec<Timestamp>,
     /// The names of the calls that it was asked.
     asked: Vec<&'static str>,
@@ -73,7 +72,6 @@ impl World {
                 device_id: device.device_id,
                 sent: BTreeMap::new(),
                 kept: BTreeMap::new(),
-                closed: Vec::new(),
                 wakes: Vec::new(),
                 asked: Vec::new(),
             };
@@ -87,14 +85,20 @@ impl World {
     }
 
     /// Does something at a user's object and takes what comes of it, without carrying letters.
-    fn act(
+    fn act<T>(
         &mut self,
         number: u32,
-        work: impl FnOnce(&mut UserService<Rc<ProbeSql>>, Timestamp) -> Result<Effects, ServiceError>,
-    ) {
+        work: impl FnOnce(
+            &mut UserService<Rc<ProbeSql>>,
+            Timestamp,
+            &mut Effects,
+        ) -> Result<T, ServiceError>,
+    ) -> T {
         let now = self.clock.now();
-        let effects = work(&mut self.peer(number).service, now).unwrap();
+        let service = &mut self.peer(number).service;
+        let (done, effects) = collected(|effects| work(service, now, effects));
         self.take(user(number), effects);
+        done.unwrap()
     }
 
     fn take(&mut self, of: UserId, effects: Effects) {
@@ -117,7 +121,6 @@ impl World {
                     let kept = serde_json::from_str(&state).unwrap();
                     peer.kept.insert(socket, kept);
                 }
-                Effect::Close { socket, .. } => peer.closed.push(socket),
                 Effect::Wake(at) => peer.wakes.push(at),
                 Effect::AskUser {
                     id,
@@ -151,7 +154,7 @@ impl World {
     fn answer(&mut self, to: UserId, ticket: Ticket, answer: Result<String, Problem>) {
         let now = self.clock.now();
         let peer = self.peers.get_mut(&to).unwrap();
-        let effects = peer.service.answered(ticket, answer, now).unwrap();
+        let effects = peer.service.answered(ticket, answer, now);
         self.take(to, effects);
     }
 
@@ -178,7 +181,8 @@ impl World {
                     .and_then(|reply| reply_json(&reply)),
             ),
             UserRequest::PresenceChanged(call) => {
-                let (heard, effects) = service.presence_changed(call, now);
+                let (heard, effects) =
+                    collected(|effects| service.presence_changed(call, now, effects));
                 self.take(id, effects);
                 ("changed", reply_json(&heard))
             }
@@ -206,13 +210,9 @@ impl World {
                 return;
             }
             for id in woken {
-                let effects = self
-                    .peers
-                    .get_mut(&id)
-                    .unwrap()
-                    .service
-                    .presence_wake(now)
-                    .unwrap();
+                let service = &mut self.peers.get_mut(&id).unwrap().service;
+                let (woken, effects) = collected(|effects| service.presence_wake(now, effects));
+                woken.unwrap();
                 self.take(id, effects);
             }
         }
@@ -233,10 +233,10 @@ impl World {
             subprotocol: true,
             transport,
         };
-        self.act(number, |service, now| {
+        self.act(number, |service, now, effects| {
             let session = Session::opened(SocketId(socket), &open, now);
             service.sessions.insert(SocketId(socket), session);
-            service.presence_check(now)
+            service.presence_check(now, effects)
         });
         self.pass(SECOND);
     }
@@ -246,16 +246,16 @@ impl World {
     }
 
     fn close(&mut self, number: u32, socket: u64) {
-        self.act(number, |service, now| {
+        self.act(number, |service, now, effects| {
             let session = service.sessions.remove(&SocketId(socket)).unwrap();
-            service.presence_closed(&session.kept, now)
+            service.presence_closed(&session.kept, now, effects)
         });
         self.pass(SECOND);
     }
 
     fn subscribe(&mut self, number: u32, socket: u64, users: &[UserId]) {
-        self.act(number, |service, now| {
-            service.presence_subscribe(SocketId(socket), users, now)
+        self.act(number, |service, now, effects| {
+            service.presence_subscribe(SocketId(socket), users, now, effects)
         });
         self.pass(SECOND);
     }
@@ -278,12 +278,11 @@ impl World {
 
     fn set_privacy(&mut self, number: u32, last_seen: Audience) {
         let device_id = self.peer(number).device_id;
-        self.act(number, |service, now| {
+        self.act(number, |service, now, effects| {
             let word = serde_json::to_string(&last_seen).unwrap();
             let patch = format!(r#"{{"privacy":{{"last_seen":{word}}}}}"#);
             let patch = serde_json::from_str(&patch).unwrap();
-            let (_, effects) = service.update_profile(UpdateProfile { device_id, patch }, now)?;
-            Ok(effects)
+            service.update_profile(UpdateProfile { device_id, patch }, now, effects)
         });
         self.pass(SECOND);
     }
@@ -303,7 +302,8 @@ impl World {
             events: vec![message(conversation_id, 1, user(other))],
             attached_devices: vec![],
         };
-        self.peer(number).service.deliver(&call, START).unwrap();
+        let service = &mut self.peer(number).service;
+        service.deliver(&call, START, &mut Vec::new()).unwrap();
     }
 
     /// What the socket was shown since last asked, in order.

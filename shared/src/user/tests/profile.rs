@@ -13,8 +13,7 @@ impl Fixture {
             patch: serde_json::from_str(patch).unwrap(),
         };
         self.service
-            .update_profile(call, self.clock.now())
-            .map(|(profile, _)| profile)
+            .update_profile(call, self.clock.now(), &mut Vec::new())
             .map_err(ServiceError::into_problem)
     }
 

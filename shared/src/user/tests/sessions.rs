@@ -55,9 +55,9 @@ fn a_later_login_leaves_the_profile_as_it_is() {
     let (mut fixture, device) = Fixture::signed_in();
     let device_id = device.device_id;
     let patch = serde_json::from_str(r#"{"display_name":"Ada"}"#).unwrap();
-    let (before, _) = fixture
+    let before = fixture
         .service
-        .update_profile(UpdateProfile { device_id, patch }, START)
+        .update_profile(UpdateProfile { device_id, patch }, START, &mut Vec::new())
         .unwrap();
     fixture.clock.advance(MINUTE);
     fixture.sign_in(None).unwrap();
@@ -227,11 +227,11 @@ fn a_signed_out_device_can_do_nothing_more() {
     let device_id = device.device_id;
     fixture
         .service
-        .sign_out(SignOut { device_id }, START)
+        .sign_out(SignOut { device_id }, START, &mut Vec::new())
         .unwrap();
     fixture
         .service
-        .sign_out(SignOut { device_id }, START)
+        .sign_out(SignOut { device_id }, START, &mut Vec::new())
         .unwrap();
     assert!(!fixture.is_signed_in(device_id));
     let service = &mut fixture.service;
@@ -250,9 +250,10 @@ fn a_signed_out_device_can_do_nothing_more() {
                 revoked: device_id,
             },
             START,
+            &mut Vec::new(),
         )),
         problem(service.get_profile(GetProfile { device_id })),
-        problem(service.update_profile(UpdateProfile { device_id, patch }, START)),
+        problem(service.update_profile(UpdateProfile { device_id, patch }, START, &mut Vec::new())),
         problem(service.list_conversations(&list, START)),
         fixture.refresh(&device.refresh_token).unwrap_err(),
     ];
@@ -269,10 +270,12 @@ fn a_device_can_sign_another_one_out_and_itself() {
     let (mut fixture, first) = Fixture::signed_in();
     let second = fixture.sign_in(None).unwrap();
     let mut revoke = |device_id, revoked| {
-        let done = fixture
-            .service
-            .revoke_device(RevokeDevice { device_id, revoked }, START);
-        done.map(|_| ()).map_err(|error| error.into_problem().code)
+        let done = fixture.service.revoke_device(
+            RevokeDevice { device_id, revoked },
+            START,
+            &mut Vec::new(),
+        );
+        done.map_err(|error| error.into_problem().code)
     };
     let (first, second) = (first.device_id, second.device_id);
     assert_eq!(revoke(first, second), Ok(()));

@@ -29,18 +29,26 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
             events,
             attached_devices: vec![],
         };
-        sql.fail_everywhere(DUMP, || fixture.service.deliver(&call, START));
+        sql.fail_everywhere(DUMP, || {
+            fixture.service.deliver(&call, START, &mut Vec::new())
+        });
     }
     let patch = serde_json::from_str(r#"{"display_name":"Ada"}"#).unwrap();
     let call = UpdateProfile { device_id, patch };
-    sql.fail_everywhere(DUMP, || fixture.service.update_profile(call.clone(), START));
+    sql.fail_everywhere(DUMP, || {
+        fixture
+            .service
+            .update_profile(call.clone(), START, &mut Vec::new())
+    });
 
     let other = sql.fail_everywhere(DUMP, || fixture.sign_in(None));
     let call = RevokeDevice {
         device_id,
         revoked: other.device_id,
     };
-    sql.fail_everywhere(DUMP, || fixture.service.revoke_device(call, START));
+    sql.fail_everywhere(DUMP, || {
+        fixture.service.revoke_device(call, START, &mut Vec::new())
+    });
 
     let call = Refresh {
         token: device.refresh_token.parse().unwrap(),
@@ -64,7 +72,7 @@ fn a_failure_of_storage_changes_nothing_and_is_told() {
     );
     fixture
         .service
-        .sign_out(SignOut { device_id }, START)
+        .sign_out(SignOut { device_id }, START, &mut Vec::new())
         .unwrap();
 }
 
@@ -108,9 +116,10 @@ fn asking_a_user_that_does_not_exist_leaves_no_trace() {
                 revoked: device_id,
             },
             START,
+            &mut Vec::new(),
         )),
         problem(service.get_profile(GetProfile { device_id })),
-        problem(service.update_profile(UpdateProfile { device_id, patch }, START)),
+        problem(service.update_profile(UpdateProfile { device_id, patch }, START, &mut Vec::new())),
         problem(service.list_conversations(&list, START)),
         problem(service.refresh(&Refresh { token }, START, &mut Vec::new())),
     ];
@@ -123,7 +132,9 @@ fn asking_a_user_that_does_not_exist_leaves_no_trace() {
         problem(service.view_profile(ViewProfile { viewer: me() }, START)).code,
         Code::NotFound
     );
-    service.sign_out(SignOut { device_id }, START).unwrap();
+    service
+        .sign_out(SignOut { device_id }, START, &mut Vec::new())
+        .unwrap();
     assert!(
         fixture
             .sql
@@ -212,7 +223,7 @@ fn answers_are_the_json_of_the_replies() {
         phone_number: "+14155550100".parse().unwrap(),
         device_name: Some("Phone".to_owned()),
     };
-    let mut handle = |request| match fixture.service.handle(request, START, &entropy).unwrap() {
+    let mut handle = |request| match fixture.service.handle(request, START, &entropy) {
         (Reply::Now(reply), _) => reply,
         (other, _) => panic!("{other:?}"),
     };
@@ -287,7 +298,10 @@ fn a_database_of_version_1_opens() {
         attached_devices: vec![],
     };
     assert_eq!(
-        service.deliver(&call, START).unwrap().0.head_seq,
+        service
+            .deliver(&call, START, &mut Vec::new())
+            .unwrap()
+            .head_seq,
         Seq::new(5)
     );
     let call = ListConversations {
@@ -334,10 +348,11 @@ fn a_session_that_ends_while_storage_fails_is_closed_all_the_same() {
     let effects = (0..)
         .find_map(|statements| {
             sql.fail_after(statements);
-            fixture.service.deliver(&deliver, late).ok()
+            let service = &mut fixture.service;
+            let (taken, effects) = collected(|effects| service.deliver(&deliver, late, effects));
+            taken.is_ok().then_some(effects)
         })
-        .unwrap()
-        .1;
+        .unwrap();
     sql.call_off();
     let closes = |effect: &Effect| matches!(effect, Effect::Close { socket, code: CloseCode::TokenExpired } if *socket == opened.socket);
     assert!(effects.iter().any(closes), "{effects:?}");

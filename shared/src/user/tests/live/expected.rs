@@ -16,11 +16,7 @@ impl Live {
     fn asked(&mut self, request: impl Into<UserRequest>) -> Option<Result<String, Problem>> {
         let now = self.now();
         let entropy = &self.fixture.entropy;
-        let (reply, effects) = self
-            .fixture
-            .service
-            .handle(request.into(), now, entropy)
-            .unwrap();
+        let (reply, effects) = self.fixture.service.handle(request.into(), now, entropy);
         assert!(matches!(reply, Reply::Later(_)), "{reply:?}");
         self.carry_out(effects);
         self.settle();
@@ -181,14 +177,18 @@ fn a_promise_that_is_not_kept_ends_and_the_number_of_them_is_bounded() {
         conversation_id: id,
         up_to_seq: Seq::new(2),
     };
-    let outcome = live
+    let (reply, effects) = live
         .fixture
         .service
         .handle(one_more.into(), now, &live.fixture.entropy);
-    assert_eq!(problem(outcome).code, Code::Unavailable);
+    live.carry_out(effects);
+    let Reply::Refused(refused) = reply else {
+        panic!("{reply:?}");
+    };
+    assert_eq!(refused.code, Code::Unavailable);
     live.fixture.clock.advance(Duration::from_secs(5));
     let now = live.now();
-    let effects = live.fixture.service.wake(now).unwrap();
+    let effects = live.fixture.service.wake(now);
     live.carry_out(effects);
     assert_eq!(live.answers.len(), 256);
     assert_eq!(code(live.answers.pop()), Some(Code::Unavailable));

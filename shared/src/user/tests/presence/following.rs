@@ -16,13 +16,16 @@ fn a_list_holds_so_many_and_counts_each_once() {
     users.push(user(7));
     let now = world.clock.now();
     let service = &mut world.peer(1).service;
-    let refused = problem(service.presence_subscribe(SocketId(10), &users, now));
+    let mut subscribe = |socket, users: &[UserId]| {
+        collected(|effects| service.presence_subscribe(SocketId(socket), users, now, effects))
+    };
+    let refused = problem(subscribe(10, &users).0);
     assert_eq!(refused.code, Code::InvalidRequest);
     assert_eq!(refused.errors[0].field, "user_ids");
-    assert_eq!(service.sessions[&SocketId(10)].kept.watched, kept);
     // A socket that has just gone is no fault.
-    let effects = service.presence_subscribe(SocketId(11), &[user(2)], now);
-    assert!(effects.unwrap().is_empty());
+    let (done, effects) = subscribe(11, &[user(2)]);
+    assert!(done.is_ok() && effects.is_empty());
+    assert_eq!(service.sessions[&SocketId(10)].kept.watched, kept);
 }
 
 #[test]
@@ -30,8 +33,8 @@ fn many_are_asked_in_waves_and_shown_together() {
     let mut world = World::of(201);
     world.connect(1, 10);
     let users: Vec<UserId> = (2..=201).map(user).collect();
-    world.act(1, |service, now| {
-        service.presence_subscribe(SocketId(10), &users, now)
+    world.act(1, |service, now, effects| {
+        service.presence_subscribe(SocketId(10), &users, now, effects)
     });
     assert_eq!(world.letters.len(), 64);
     while world.carry() {
@@ -101,8 +104,8 @@ fn a_change_of_mind_while_a_question_is_under_way_wins() {
     let mut world = World::of(2);
     world.connect(1, 10);
     for list in [&[user(2)][..], &[], &[user(2)], &[]] {
-        world.act(1, |service, now| {
-            service.presence_subscribe(SocketId(10), list, now)
+        world.act(1, |service, now, effects| {
+            service.presence_subscribe(SocketId(10), list, now, effects)
         });
         assert_eq!(world.letters.len(), 1, "one question at a time");
     }
@@ -110,8 +113,8 @@ fn a_change_of_mind_while_a_question_is_under_way_wins() {
     assert_eq!(world.watchers(2), 0);
     assert_eq!(world.shown(1, 10), []);
     for list in [&[user(2)][..], &[], &[user(2)]] {
-        world.act(1, |service, now| {
-            service.presence_subscribe(SocketId(10), list, now)
+        world.act(1, |service, now, effects| {
+            service.presence_subscribe(SocketId(10), list, now, effects)
         });
     }
     world.pass(SECOND);
@@ -123,8 +126,8 @@ fn a_change_of_mind_while_a_question_is_under_way_wins() {
 fn news_that_overtake_the_answer_are_not_undone_by_it() {
     let mut world = World::of(2);
     world.connect(1, 10);
-    world.act(1, |service, now| {
-        service.presence_subscribe(SocketId(10), &[user(2)], now)
+    world.act(1, |service, now, effects| {
+        service.presence_subscribe(SocketId(10), &[user(2)], now, effects)
     });
     let letter = world.letters.pop_front().unwrap();
     let answer = world.ask(user(2), letter.request);
@@ -178,8 +181,8 @@ fn a_long_session_renews_its_watches_once_more_than_half_is_over() {
     world.connect(1, 10);
     world.subscribe(1, 10, &[user(2)]);
     let beat = |world: &mut World| {
-        world.act(1, |service, now| {
-            service.heartbeat_due(now, &[(SocketId(10), Some(now))])
+        world.act(1, |service, now, effects| {
+            service.heartbeat_due(now, &[(SocketId(10), Some(now))], effects)
         });
         world.settle();
         world.asked(2).len()

@@ -7,8 +7,9 @@ const SILENCE: Duration = Duration::from_secs(90);
 impl World {
     fn beat(&mut self, signs: &[(u64, Option<Timestamp>)]) -> Vec<SocketId> {
         let signs: Vec<_> = signs.iter().map(|(id, at)| (SocketId(*id), *at)).collect();
-        self.act(1, |service, now| service.heartbeat_due(now, &signs));
-        std::mem::take(&mut self.peer(1).closed)
+        self.act(1, |service, now, effects| {
+            service.heartbeat_due(now, &signs, effects)
+        })
     }
 
     fn next_heartbeat(&mut self) -> Option<Timestamp> {
@@ -81,7 +82,7 @@ fn while_one_is_here_it_is_written_down_now_and_then() {
     assert_eq!(sql.cost(|| beats(&mut world, 60)).1.written, 6);
     let now = world.clock.now();
     world.forget(1, true);
-    world.act(1, |service, now| service.presence_check(now));
+    world.act(1, UserService::presence_check);
     let call = WatchPresence { watcher: user(2) };
     let answer = world.peer(1).service.watch_presence(call, now).unwrap();
     assert!(now.since(answer.last_seen.unwrap()) <= MINUTE * 10);
@@ -99,7 +100,7 @@ fn one_that_polls_stays_online_between_two_polls() {
         world.close(1, 10);
         if slept {
             world.forget(1, true);
-            world.act(1, |service, now| service.presence_check(now));
+            world.act(1, UserService::presence_check);
         }
         let service = &world.peer(1).service;
         assert_eq!(
@@ -115,7 +116,7 @@ fn one_that_polls_stays_online_between_two_polls() {
     world.close(1, 10);
     world.forget(1, true);
     world.clock = ManualClock::new(left_at + limits::POLL_GRACE);
-    world.act(1, |service, now| service.presence_check(now));
+    world.act(1, UserService::presence_check);
     world.pass(SECOND);
     assert_eq!(world.shown(2, 20), [offline(1, Some(left_at))]);
     assert_eq!(world.peer(1).service.poll_grace_ends(), None);
@@ -139,7 +140,7 @@ fn a_socket_that_closes_between_two_polls_does_not_end_the_grace() {
         Some(polled_at + limits::POLL_GRACE)
     );
     world.clock = ManualClock::new(polled_at + limits::POLL_GRACE);
-    world.act(1, |service, now| service.presence_check(now));
+    world.act(1, UserService::presence_check);
     world.pass(SECOND);
     assert_eq!(world.shown(2, 20), [offline(1, Some(left_at))]);
 }

@@ -119,7 +119,7 @@ fn sleep_hides_no_change_and_makes_none_up() {
     world.connect(2, 20);
     world.shown(1, 10);
     world.forget(2, false);
-    world.act(2, |service, now| service.presence_check(now));
+    world.act(2, UserService::presence_check);
     world.pass(SECOND);
     assert_eq!(world.shown(1, 10), []);
     world.forget(2, false);
@@ -143,7 +143,7 @@ fn after_a_crash_the_going_is_told() {
     let now = world.clock.now();
     let answer = world.peer(2).service.watch_presence(call, now).unwrap();
     assert_eq!(answer, offline(2, Some(came_at)));
-    world.act(2, |service, now| service.presence_check(now));
+    world.act(2, UserService::presence_check);
     world.pass(SECOND);
     assert_eq!(world.shown(1, 10), [offline(2, Some(came_at))]);
     // One who is back at once was never gone.
@@ -168,9 +168,9 @@ fn many_watchers_are_told_in_waves_and_none_is_left_out_by_a_crash() {
             .map(|number| world.shown(number, 10).len())
             .sum::<usize>()
     };
-    world.act(1, |service, now| {
+    world.act(1, |service, now, effects| {
         let session = service.sessions.remove(&SocketId(10)).unwrap();
-        service.presence_closed(&session.kept, now)
+        service.presence_closed(&session.kept, now, effects)
     });
     assert_eq!(world.letters.len(), 64);
     for _ in 0..60 {
@@ -180,12 +180,12 @@ fn many_watchers_are_told_in_waves_and_none_is_left_out_by_a_crash() {
     world.forget(1, true);
     let before = told(&mut world);
     assert_eq!(before, 60);
-    world.act(1, |service, now| service.presence_check(now));
+    world.act(1, UserService::presence_check);
     world.pass(SECOND);
     assert_eq!(told(&mut world), 150);
     // And then it is done.
     world.forget(1, true);
-    world.act(1, |service, now| service.presence_check(now));
+    world.act(1, UserService::presence_check);
     assert_eq!(world.letters.len(), 0);
 }
 
@@ -197,7 +197,7 @@ fn a_watcher_is_never_left_with_an_older_state() {
     world.shown(1, 10);
     // Comes, goes and comes again while the first news are on their way.
     for _ in 0..2 {
-        world.act(2, |service, now| {
+        world.act(2, |service, now, effects| {
             let open = OpenSession {
                 user_id: user(2),
                 device_id: DeviceId::random(&SeededEntropy::new(1)),
@@ -207,12 +207,12 @@ fn a_watcher_is_never_left_with_an_older_state() {
             };
             let session = Session::opened(SocketId(20), &open, now);
             service.sessions.insert(SocketId(20), session);
-            service.presence_check(now)
+            service.presence_check(now, effects)
         });
         assert_eq!(world.letters.len(), 1);
-        world.act(2, |service, now| {
+        world.act(2, |service, now, effects| {
             let session = service.sessions.remove(&SocketId(20)).unwrap();
-            service.presence_closed(&session.kept, now)
+            service.presence_closed(&session.kept, now, effects)
         });
     }
     let left_at = world.clock.now();
@@ -243,19 +243,16 @@ fn one_that_asks_anew_while_it_is_told_is_not_forgotten() {
     world.connect(1, 10);
     world.subscribe(1, 10, &[user(2)]);
     world.forget(1, true);
-    world.act(2, |service, now| {
-        let call = WatchPresence { watcher: user(1) };
-        service.watch_presence(call, now)?;
-        Ok(Effects::new())
-    });
+    let call = WatchPresence { watcher: user(1) };
+    world.act(2, |service, now, _| service.watch_presence(call, now));
     world.open(2, 20, Transport::Socket);
     assert_eq!(world.watchers(2), 0);
 
     world.connect(1, 11);
     world.subscribe(1, 11, &[user(2)]);
-    world.act(2, |service, now| {
+    world.act(2, |service, now, effects| {
         let session = service.sessions.remove(&SocketId(20)).unwrap();
-        service.presence_closed(&session.kept, now)
+        service.presence_closed(&session.kept, now, effects)
     });
     let letter = world.letters.pop_front().unwrap();
     let call = WatchPresence { watcher: user(1) };
@@ -340,9 +337,11 @@ fn a_user_that_does_not_exist_is_not_found_and_leaves_no_trace() {
     service
         .unwatch_presence(UnwatchPresence { watcher })
         .unwrap();
-    assert!(service.presence_check(START).unwrap().is_empty());
     let update = online(3);
-    let (heard, effects) = service.presence_changed(PresenceChanged { update }, START);
+    let (heard, effects) = collected(|effects| {
+        service.presence_check(START, effects).unwrap();
+        service.presence_changed(PresenceChanged { update }, START, effects)
+    });
     assert!(!heard.wanted && effects.is_empty());
     let tables = fixture.sql.dump("SELECT 1 FROM sqlite_master").rows;
     assert!(tables.is_empty());
@@ -367,10 +366,11 @@ fn a_failure_of_storage_is_told_and_the_change_is_not_lost() {
     peer.service.sessions.insert(SocketId(20), session);
     for statements in 0..3 {
         peer.sql.fail_after(statements);
-        assert!(peer.service.presence_check(now).is_err());
+        let (done, effects) = collected(|effects| peer.service.presence_check(now, effects));
+        assert!(done.is_err() && effects.is_empty());
         assert!(!peer.sql.call_off());
     }
-    world.act(2, |service, now| service.presence_check(now));
+    world.act(2, UserService::presence_check);
     world.pass(SECOND);
     assert_eq!(world.shown(1, 10), [online(2)]);
 }
