@@ -55,8 +55,7 @@ faults: build-worker ## Kill workerd ROUNDS times under load, fill its disk, con
 	node tests/node/faults/connections.mjs --cycles $(CYCLES)
 	node tests/node/faults/kills.mjs --rounds $(ROUNDS)
 
-# The first seed of `fuzz` and `prove`.
-SEED ?= 1
+fuzz: SEED ?= 1
 fuzz: SEEDS ?= 200
 fuzz: setup-rust ## Fuzz every target, or TARGET, with SEEDS seeds from SEED on
 	cargo run --release -p parlance-fuzz -- --seeds $(SEEDS) --first $(SEED) $(if $(TARGET),--target $(TARGET))
@@ -68,9 +67,9 @@ audit: setup-node ## Licences, sources, known flaws and signatures of everything
 	@bash scripts/audit.sh
 
 prove: SEEDS ?= 1000
-prove: setup-rust ## Run SEEDS seeds of the simulation from SEED on; TRACE=1 shows what happens
+prove: setup-rust ## Run SEEDS seeds of the simulation from SEED on, or from anywhere; KEEP=1 goes on after a failure; TRACE=1 shows what happens
 	@cargo build --quiet --config simulation/prove.toml -p parlance-simulation
-	@$(or $(CARGO_TARGET_DIR),target)/debug/parlance-simulation --seeds $(SEEDS) --seed $(SEED) $(if $(TRACE),--trace)
+	@$(or $(CARGO_TARGET_DIR),target)/debug/parlance-simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep) $(if $(TRACE),--trace)
 
 bench: build-worker ## Measure against the budgets (QUICK=1: a few minutes)
 	@cargo build --profile load -p parlance-bench

@@ -50,6 +50,12 @@ pub struct Draft {
     pub content: String,
     /// What it replies to.
     pub reply_to: Option<MessageId>,
+    /// The root of its thread.
+    pub thread_root: Option<MessageId>,
+    /// Whom it mentions.
+    pub mentions: Vec<UserId>,
+    /// Whether it was acknowledged before.
+    pub is_repeat: bool,
     /// When it is to be sent, where that is later: seconds from when it was first asked for.
     pub send_at: Option<parlance_shared::time::Timestamp>,
     /// How it was first sent.
@@ -100,6 +106,8 @@ pub struct Device {
     pub views: BTreeMap<ConversationId, View>,
     /// What it is sending.
     pub drafts: BTreeMap<ClientMessageId, Draft>,
+    /// What of that was acknowledged, the newest last.
+    pub sent: Vec<(ClientMessageId, Draft)>,
     /// Whether it will connect by itself.
     connects: bool,
 }
@@ -133,6 +141,7 @@ impl World {
                     rooms: BTreeMap::new(),
                     views: BTreeMap::new(),
                     drafts: BTreeMap::new(),
+                    sent: Vec::new(),
                     connects: false,
                 });
             }
@@ -242,6 +251,26 @@ impl World {
     pub(crate) fn leave_room(&mut self, device: usize, place: ConversationId) {
         if let Some((wire, _)) = self.devices[device].rooms.remove(&place) {
             self.close_up(wire);
+            self.room_ended(device, place);
+        }
+    }
+
+    /// It breaks.
+    pub(crate) fn break_room(&mut self, device: usize, place: ConversationId) -> Option<()> {
+        let (wire, _) = self.devices[device].rooms.remove(&place)?;
+        self.counts.add("fault", "conversation socket broken");
+        self.break_wire(wire);
+        self.room_ended(device, place);
+        Some(())
+    }
+
+    /// What was acknowledged on it may not have arrived: it is again, on the session.
+    pub(crate) fn room_ended(&mut self, device: usize, place: ConversationId) {
+        if let Some(view) = self.devices[device].views.get_mut(&place)
+            && !std::mem::replace(&mut view.acks, true)
+        {
+            let wait = self.whim.between(5, 400);
+            self.after(wait, Happening::Errand(device, Errand::Ack(place)));
         }
     }
 

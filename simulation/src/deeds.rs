@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::client::{Draft, Purpose};
 use crate::objects::ObjectId;
-use crate::plan::{ActKind, Fault, Way, What};
+use crate::plan::{ActKind, Fault, Kind, Way, What};
 use crate::world::{Happening, World};
 
 /// Who acts where.
@@ -88,21 +88,28 @@ impl World {
                 place,
                 way,
                 count,
-                reply,
+                kind,
             } => {
                 let scene = self.scene(by, place)?;
                 for _ in 0..count {
-                    self.write(&scene, way, reply, None);
+                    self.write(&scene, way, kind, None);
                 }
+            }
+            What::Repeat { by, way, pick } => {
+                let device = self.device(by);
+                self.repeat(device, way, usize::from(pick))?;
             }
             What::Schedule {
                 by,
                 place,
                 way,
+                count,
                 seconds,
             } => {
                 let scene = self.scene(by, place)?;
-                self.write(&scene, way, false, Some(u64::from(seconds)));
+                for _ in 0..count {
+                    self.write(&scene, way, Kind::Plain, Some(u64::from(seconds)));
+                }
             }
             What::Read {
                 by,
@@ -137,6 +144,7 @@ impl World {
             What::Break { by } => {
                 let device = self.device(by);
                 let wire = self.devices[device].session?;
+                self.counts.add("fault", "session broken");
                 self.break_wire(wire);
                 self.session_ended(device);
             }
@@ -147,6 +155,10 @@ impl World {
             What::Leave { by, place } => {
                 let scene = self.scene(by, place)?;
                 self.leave_room(scene.device, scene.place);
+            }
+            What::BreakRoom { by, place } => {
+                let scene = self.scene(by, place)?;
+                self.break_room(scene.device, scene.place)?;
             }
             What::Fault(fault) => self.fault(fault),
             other => return self.administer(other),
@@ -212,17 +224,23 @@ impl World {
         self.admit(device, asked, Box::new((to, body, purpose)));
     }
 
-    fn write(&mut self, scene: &Scene, way: Way, reply: bool, later: Option<u64>) {
-        let messages = self.devices[scene.device].views.get(&scene.place);
-        let reply_to = messages
-            .and_then(|view| view.messages.last())
-            .filter(|_| reply)
-            .map(|(_, id, _)| *id);
+    fn write(&mut self, scene: &Scene, way: Way, kind: Kind, later: Option<u64>) {
+        let view = self.devices[scene.device].views.get(&scene.place);
+        let newest = view.and_then(|view| view.messages.last());
+        let newest = newest.map(|(_, id, _)| *id);
+        let log = self.oracle.logs.get(&scene.place);
+        let mentions = match (kind, log) {
+            (Kind::Mention, Some(log)) => log.members(),
+            _ => Vec::new(),
+        };
         let number = self.name();
         let draft = Draft {
             place: scene.place,
             content: format!("message {number}"),
-            reply_to,
+            reply_to: newest.filter(|_| kind == Kind::Reply),
+            thread_root: newest.filter(|_| kind == Kind::InThread),
+            mentions,
+            is_repeat: false,
             send_at: later.map(|seconds| self.time() + Duration::from_secs(seconds)),
             way,
             tries: 0,
@@ -494,14 +512,12 @@ impl World {
                 let id = self.object(object);
                 if let Some(one) = self.objects.get(&id) {
                     one.disk.fail_after(u64::from(after), u64::from(times));
-                    let wires: Vec<_> = one.sockets.keys().copied().collect();
-                    for wire in wires {
-                        self.may_gap(wire);
-                    }
+                    self.counts.add("fault", "storage fails");
                 }
             }
             Fault::Cut { object, tenths } => {
                 let id = self.object(object);
+                self.counts.add("fault", "object cut off");
                 self.cut.insert(id, self.now);
                 self.after(u64::from(tenths) * 100, Happening::Mend(id));
             }
@@ -509,9 +525,14 @@ impl World {
                 let id = self.object(object);
                 if let Some(one) = self.objects.get_mut(&id) {
                     one.skew = i64::from(tenths) * 100;
+                    self.counts.add("fault", "clock moved");
+                    self.oracle.clock_moved(id);
                 }
             }
-            Fault::Jump { minutes } => self.jump(u64::from(minutes) * 60_000),
+            Fault::Jump { minutes } => {
+                self.counts.add("fault", "time leaps");
+                self.jump(u64::from(minutes) * 60_000);
+            }
         }
     }
 }

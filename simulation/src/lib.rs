@@ -10,6 +10,7 @@
 
 pub mod chance;
 pub mod client;
+pub mod counts;
 mod deeds;
 pub mod disk;
 pub mod network;
@@ -23,6 +24,7 @@ pub mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use counts::Counts;
 use plan::Plan;
 use world::{Violation, World};
 
@@ -43,6 +45,8 @@ pub struct Report {
     pub retries: u64,
     /// How often they asked for what was missing.
     pub syncs: u64,
+    /// How often things happened.
+    pub counts: Counts,
 }
 
 /// Runs a plan.
@@ -68,5 +72,6 @@ pub fn run(plan: &Plan, traced: bool) -> Report {
         shown: world.oracle.shown,
         retries: world.oracle.retries,
         syncs: world.oracle.syncs,
+        counts: std::mem::take(&mut world.counts),
     }
 }

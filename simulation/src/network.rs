@@ -48,7 +48,7 @@ pub struct Wire {
     /// The word that it has closed came before the object had accepted it: whether its client
     /// said so.
     pub closed_early: Option<bool>,
-    /// Whether events may be missing on it: its object has lost its memory, or storage failed.
+    /// Whether events may come out of turn: its client has asked for some again.
     pub may_gap: bool,
     /// The last event of each conversation that came on it.
     pub last: BTreeMap<ConversationId, u64>,
@@ -82,6 +82,7 @@ impl World {
         };
         self.calls.insert(name, call);
         if is_lost {
+            self.counts.add("fault", "request lost");
             let wait = self.luck.between(5, 1500);
             self.after(wait, Happening::Return(name, Err(Failure::Unreachable)));
             return;
@@ -94,6 +95,7 @@ impl World {
         let wait = self.latency();
         self.after(wait, arrive());
         if self.luck.hits(weather.doubled) {
+            self.counts.add("fault", "request doubled");
             let wait = wait + self.latency() * self.luck.between(1, 20);
             self.after(wait, arrive());
         }
@@ -101,6 +103,7 @@ impl World {
 
     fn latency(&mut self) -> u64 {
         if self.luck.hits(self.weather.slow) {
+            self.counts.add("fault", "slow");
             self.luck.between(200, 4000)
         } else {
             self.luck.between(1, 30)
@@ -117,6 +120,7 @@ impl World {
             return;
         }
         let outcome = if call.loses_answer {
+            self.counts.add("fault", "answer lost");
             Err(Failure::Unreachable)
         } else {
             outcome.map(Rc::from).map_err(Failure::Refused)
@@ -162,6 +166,21 @@ impl World {
                 ArchiveStep::Pause => format!("{name} pauses"),
             }
         });
+        match fault {
+            Some(Fault::Refused) => self.counts.add("fault", "archive refuses"),
+            Some(Fault::AnswerLost) => self.counts.add("fault", "archive does not answer"),
+            Some(Fault::Damaged) => self.counts.add("fault", "archive damages"),
+            None => {}
+        }
+        self.counts.add(
+            "archive",
+            match step {
+                ArchiveStep::Put { .. } => "segment put",
+                ArchiveStep::Get { .. } => "segment got",
+                ArchiveStep::Delete { .. } => "segment removed",
+                ArchiveStep::Pause => "pause",
+            },
+        );
         let outcome = match self.store.take(step, fault) {
             Ok(Some(reply)) => Ok(reply),
             Ok(None) => return,
@@ -279,13 +298,6 @@ impl World {
         if learns {
             let at = (self.now + wait).max(from.next_up);
             self.at(at, Happening::Gone(wire, false));
-        }
-    }
-
-    /// Events may be missing on this socket from now on.
-    pub(crate) fn may_gap(&mut self, wire: WireId) {
-        if let Some(wire) = self.wires.get_mut(&wire) {
-            wire.may_gap = true;
         }
     }
 }

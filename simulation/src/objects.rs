@@ -288,10 +288,7 @@ impl Memory {
     }
 
     /// The alarm rings.
-    ///
-    /// # Errors
-    /// Where the handler throws: it rings again.
-    pub fn alarm(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
+    pub fn alarm(&mut self, turn: &mut Turn<'_>) {
         match self {
             Self::Conversation(model) => model.alarm(turn),
             Self::User(model) => model.alarm(turn),

@@ -14,8 +14,15 @@ use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::frame::Receipt;
 use parlance_shared::protocol::message::MessageAck;
 
-use crate::objects::ObjectId;
-use crate::world::World;
+use parlance_shared::protocol::problem::Code;
+
+use crate::objects::{ObjectId, WireId};
+use crate::plan::Weather;
+use crate::world::{Happening, World};
+
+/// The longest that an event is in an inbox and not on a session, in calm weather: a heartbeat, and
+/// what an alarm that was set in bad weather may be late, clocks differ and asking takes.
+const AT_MOST_WITHHELD: u64 = 65_000;
 
 pub use log::Log;
 
@@ -60,6 +67,14 @@ pub struct Oracle {
     rows: BTreeMap<(UserId, ConversationId), inbox::Row>,
     places_of: BTreeMap<(ConversationId, UserId), (i64, u64, u64)>,
     wishes: BTreeMap<(UserId, UserId), Wish>,
+    /// Conversations that someone was told are there.
+    created: BTreeSet<ConversationId>,
+    /// Conversations whose clock was moved.
+    moved: BTreeSet<ConversationId>,
+    /// What waits to be sent, and what waited: when it is to be sent, and when it was made.
+    made: BTreeMap<(ConversationId, UserId, ClientMessageId), (i64, i64)>,
+    /// When the one sent last, of those for a time, was made.
+    sent: BTreeMap<(ConversationId, i64), i64>,
     shown_at: u64,
     /// How often clients sent again.
     pub retries: u64,
@@ -98,6 +113,18 @@ impl Oracle {
             acked: None,
         };
         self.attempts.insert((user, id), attempt);
+    }
+
+    /// Someone was told that a conversation is there.
+    pub fn created(&mut self, place: ConversationId) {
+        self.created.insert(place);
+    }
+
+    /// An object's clock was moved: what it does next may seem to be earlier than what it did.
+    pub fn clock_moved(&mut self, id: ObjectId) {
+        if let ObjectId::Conversation(place) = id {
+            self.moved.insert(place);
+        }
     }
 
     /// A message is kept to be sent later.
@@ -159,39 +186,39 @@ impl World {
         self.oracle.shown += 1;
         self.oracle.shown_at = self.now;
         let seq = event.seq().get();
-        let Some(log) = self.oracle.logs.get(&place) else {
-            let text = format!("{user} is shown {seq} of {place}, which has no log");
-            return self.broken("nothing is shown before it is on disk", text);
-        };
-        let Some(entry) = log.entry(seq) else {
-            let text = format!("{user} is shown {seq} of {place}");
-            return self.broken("nothing is shown before it is on disk", text);
+        let log = self.oracle.logs.get(&place);
+        let entry = log.and_then(|log| log.entry(seq)).cloned();
+        let may_see = log.is_some_and(|log| log.may_see(user, seq));
+        let spans = log.and_then(|log| log.spans.get(&user)).cloned();
+        self.promise(
+            "nothing is shown before it is on disk",
+            entry.is_some(),
+            || format!("{user} is shown {seq} of {place}"),
+        );
+        let Some(entry) = entry else {
+            return;
         };
         let print = log::Print::of(event);
-        if entry.print != print {
-            let text = format!(
-                "{user} is shown {print:?} as {seq} of {place}, which is {:?}",
-                entry.print
-            );
-            return self.broken("one order, the same for all", text);
-        }
+        self.promise("one order, the same for all", entry.print == print, || {
+            let known = entry.print;
+            format!("{user} is shown {print:?} as {seq} of {place}, which is {known:?}")
+        });
         if let Event::NewMessage(message) = event
             && !message.is_deleted
             && !message.is_hidden
             && let Some(id) = entry.client_msg_id
             && let Some(attempt) = self.oracle.attempts.get(&(message.sender_id, id))
-            && attempt.content != message.content
         {
-            let text = format!("{user} is shown {message:?} of {place}");
-            return self.broken("what was sent is what is shown", text);
+            let is_right = attempt.content == message.content;
+            self.promise("what was sent is what is shown", is_right, || {
+                format!("{user} is shown {message:?} of {place}")
+            });
         }
-        if !log.may_see(user, seq) {
-            let text = format!(
-                "{user} is shown {seq} of {place}: {:?}",
-                log.spans.get(&user)
-            );
-            self.broken("nobody sees an event outside their membership", text);
-        }
+        self.promise(
+            "nobody sees an event outside their membership",
+            may_see,
+            || format!("{user} is shown {seq} of {place}: {spans:?}"),
+        );
     }
 
     /// A client is told that its message is in the log.
@@ -204,20 +231,90 @@ impl World {
             return self.broken("only what was sent is acknowledged", format!("{ack:?}"));
         };
         let before = attempt.acked.replace(where_);
-        if before.is_some_and(|before| before != where_) {
-            let text = format!("{ack:?} after {before:?}");
-            return self.broken("a message has one place", text);
-        }
+        let is_same = before.is_none_or(|before| before == where_);
+        self.promise("a message has one place", is_same, || {
+            format!("{ack:?} after {before:?}")
+        });
         let entry = self.oracle.logs.get(&place).and_then(|log| log.entry(seq));
-        let is_there = entry.is_some_and(|entry| {
+        let entry = entry.cloned();
+        let is_there = entry.as_ref().is_some_and(|entry| {
             entry.sender == user
                 && entry.client_msg_id == Some(ack.client_msg_id)
                 && entry.print.message_id == Some(ack.message_id)
         });
-        if !is_there {
-            let text = format!("{ack:?} where the log has {entry:?}");
-            self.broken("what is acknowledged is on disk", text);
+        self.promise("what is acknowledged is on disk", is_there, || {
+            format!("{ack:?} where the log has {entry:?}")
+        });
+    }
+
+    /// A message that was acknowledged is refused when it is sent again.
+    pub(crate) fn repeat_refused(
+        &mut self,
+        user: UserId,
+        place: ConversationId,
+        id: ClientMessageId,
+        code: Code,
+    ) {
+        let acked = self.oracle.attempts.get(&(user, id));
+        let Some((seq, _)) = acked.and_then(|attempt| attempt.acked) else {
+            return;
+        };
+        // One who has left meanwhile knows nothing of it.
+        let log = self.oracle.logs.get(&place);
+        let was_member = log
+            .and_then(|log| log.member_from(user))
+            .is_some_and(|from| from <= seq);
+        self.promise(
+            "what was acknowledged is acknowledged again",
+            !was_member,
+            || format!("{id} of {user}, {seq} of {place}, is refused: {code:?}"),
+        );
+    }
+
+    /// In calm weather an event is in an inbox: whoever has a session there has it soon, whatever
+    /// other sockets its device has or seems to have.
+    pub(crate) fn look_at_sessions(&mut self, user: UserId, place: ConversationId, seq: u64) {
+        if self.weather != Weather::CALM {
+            return;
         }
+        let mut looks = Vec::new();
+        for (number, device) in self.devices.iter().enumerate() {
+            if let Some(wire) = device.session
+                && device.user == user
+                && device.is_complete
+            {
+                looks.push(Happening::Look(number, wire, place, seq));
+            }
+        }
+        for look in looks {
+            self.after(AT_MOST_WITHHELD, look);
+        }
+    }
+
+    pub(crate) fn check_not_withheld(
+        &mut self,
+        device: usize,
+        wire: WireId,
+        place: ConversationId,
+        seq: u64,
+    ) {
+        let one = &self.devices[device];
+        let is_disturbed = self.wires.get(&wire).is_none_or(|wire| wire.may_gap);
+        let may_see = self
+            .oracle
+            .logs
+            .get(&place)
+            .is_some_and(|log| log.member_from(one.user).is_some_and(|from| from <= seq));
+        if one.session != Some(wire) || is_disturbed || !may_see {
+            return;
+        }
+        let has = one
+            .views
+            .get(&place)
+            .is_some_and(|view| view.all.contains(&seq));
+        self.promise("nothing is withheld from a session", has, || {
+            format!("dev {device} lacks {seq} of {place} on ~{wire}")
+        });
     }
 
     /// An author is told how far a reader has come.
@@ -227,20 +324,21 @@ impl World {
         let read = self.oracle.read.get(&key).copied().unwrap_or(0);
         let acked = self.oracle.acked.get(&key).copied().unwrap_or(0);
         let most = if is_read { read } else { acked.max(read) };
-        if receipt.up_to_seq.get() > most {
-            let text = format!("{user} is told {receipt:?}, read {is_read}, of at most {most}");
-            self.broken("nobody has come further than they said", text);
-        }
+        let is_said = receipt.up_to_seq.get() <= most;
+        self.promise("nobody has come further than they said", is_said, || {
+            format!("{user} is told {receipt:?}, read {is_read}, of at most {most}")
+        });
         let entry = self
             .oracle
             .logs
             .get(&place)
             .and_then(|log| log.entry(receipt.message_id.claimed_seq().get()));
-        let is_own =
-            entry.is_some_and(|entry| entry.sender == user && entry.seq <= receipt.up_to_seq.get());
-        if !is_own {
-            let text = format!("{user} is told {receipt:?} of {entry:?}");
-            self.broken("receipts are for one's own messages", text);
-        }
+        let entry = entry.cloned();
+        let is_own = entry
+            .as_ref()
+            .is_some_and(|entry| entry.sender == user && entry.seq <= receipt.up_to_seq.get());
+        self.promise("receipts are for one's own messages", is_own, || {
+            format!("{user} is told {receipt:?} of {entry:?}")
+        });
     }
 }

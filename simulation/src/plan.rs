@@ -28,6 +28,19 @@ pub enum Way {
     Http,
 }
 
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Just a message.
+    Plain,
+    /// A reply to the newest one.
+    Reply,
+    /// One in the thread of the newest one.
+    InThread,
+    /// One that mentions all whom its sender has heard of there.
+    Mention,
+}
+
 /// What happens. `by` is a device, `place` a conversation, `whom` a user, `pick` and `back` a
 /// message, counted from the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +62,20 @@ pub enum What {
         place: u8,
         way: Way,
         count: u8,
-        reply: bool,
+        kind: Kind,
     },
-    /// Has a message sent later.
+    /// Sends an acknowledged message once more, as a client does that was restored from a copy.
+    Repeat {
+        by: u8,
+        way: Way,
+        pick: u8,
+    },
+    /// Has messages sent later, all at one time.
     Schedule {
         by: u8,
         place: u8,
         way: Way,
+        count: u8,
         seconds: u8,
     },
     /// Reads up to a message.
@@ -90,6 +110,11 @@ pub enum What {
         place: u8,
     },
     Leave {
+        by: u8,
+        place: u8,
+    },
+    /// A conversation's own socket breaks, and the server may not notice.
+    BreakRoom {
         by: u8,
         place: u8,
     },
@@ -241,6 +266,8 @@ pub struct Weather {
     pub late_alarm: u64,
     /// An event of an object's comes before what was written is on disk.
     pub lazy_disk: u64,
+    /// A statement of an object's fails, soon.
+    pub bad_disk: u64,
     /// The store of the archive refuses, loses its answer, or damages an object.
     pub bad_store: u64,
 }
@@ -256,6 +283,7 @@ impl Weather {
         amnesia: 0,
         late_alarm: 0,
         lazy_disk: 0,
+        bad_disk: 0,
         bad_store: 0,
     };
 }
@@ -354,6 +382,7 @@ fn weather(chance: &mut Chance) -> Weather {
         late_alarm: rate(400, 400),
         lazy_disk: rate(700, 600),
         bad_store: rate(500, 150),
+        bad_disk: rate(500, 30),
     }
 }
 
@@ -389,6 +418,16 @@ fn setting(chance: &mut Chance, users: usize) -> Vec<Step> {
             what,
         });
     }
+    for _ in 0..chance.between(0, 6) {
+        let what = What::Enter {
+            by: byte(chance),
+            place: byte(chance),
+        };
+        steps.push(Step {
+            at: chance.between(1000, 1500),
+            what,
+        });
+    }
     steps.sort_by_key(|step| step.at);
     steps
 }
@@ -417,20 +456,25 @@ fn deed(chance: &mut Chance) -> What {
     let whom = byte(chance);
     let on = chance.hits(600);
     match chance.below(100) {
-        0..34 => What::Send {
+        0..29 => What::Send {
             by,
             place,
             way: way(chance),
             count: 1 + small(chance, 6),
-            reply: chance.hits(250),
+            kind: match chance.below(20) {
+                0..5 => Kind::Reply,
+                5..7 => Kind::InThread,
+                7..10 => Kind::Mention,
+                _ => Kind::Plain,
+            },
         },
-        34..46 => What::Read {
+        29..39 => What::Read {
             by,
             place,
             way: way(chance),
             back: small(chance, 6),
         },
-        46..58 => {
+        39..49 => {
             let act = match chance.below(10) {
                 0..2 => ActKind::Edit,
                 2..6 => ActKind::Delete,
@@ -447,39 +491,46 @@ fn deed(chance: &mut Chance) -> What {
                 act,
             }
         }
-        58..63 => What::Connect { by },
-        63..65 => What::Disconnect { by },
-        65..68 => What::Break { by },
-        68..73 => What::Enter { by, place },
-        73..75 => What::Leave { by, place },
-        75..79 => What::Add { by, place, whom },
-        79..82 => What::Remove { by, place, whom },
-        82..84 => What::Quit { by, place },
-        84..86 => What::Role {
+        49..54 => What::Connect { by },
+        54..56 => What::Disconnect { by },
+        56..58 => What::Break { by },
+        58..65 => What::Enter { by, place },
+        65..67 => What::Leave { by, place },
+        67..69 => What::BreakRoom { by, place },
+        69..73 => What::Add { by, place, whom },
+        73..76 => What::Remove { by, place, whom },
+        76..78 => What::Quit { by, place },
+        78..82 => What::Role {
             by,
             place,
             whom,
             role: byte(chance),
         },
-        86 => What::Rename { by, place },
-        87 => What::Expire { by, place, on },
-        88 => What::Schedule {
+        82 => What::Rename { by, place },
+        83 => What::Expire { by, place, on },
+        84..87 => What::Schedule {
             by,
             place,
             way: way(chance),
+            count: 1 + small(chance, 4),
             seconds: chance.between(1, 40) as u8,
         },
-        89 if chance.hits(300) => What::End { by, place },
-        89..91 => What::Archive { by, place, on },
-        91 => What::Forget { by, place },
-        92..94 => What::Block { by, whom, on },
-        94 => What::Receipts { by, on },
-        95 => What::Group {
+        87 if chance.hits(300) => What::End { by, place },
+        87..89 => What::Archive { by, place, on },
+        89 => What::Forget { by, place },
+        90..93 => What::Block { by, whom, on },
+        93 => What::Receipts { by, on },
+        94 => What::Group {
             by,
             members: chance.next() as u16,
         },
-        96 => What::Direct { by, whom },
-        97..99 => What::Fetch {
+        95 => What::Direct { by, whom },
+        96..98 => What::Repeat {
+            by,
+            way: way(chance),
+            pick: small(chance, 8),
+        },
+        98 => What::Fetch {
             by,
             place,
             back: small(chance, 20),

@@ -20,9 +20,6 @@ use crate::objects::{
 };
 use crate::world::{BEGINNING, Happening, World};
 
-/// The wait after an alarm that failed; doubled with each further one.
-const ALARM_RETRY: u64 = 2000;
-
 /// What the runtime keeps of an object.
 pub struct Object {
     /// Its storage.
@@ -32,7 +29,6 @@ pub struct Object {
     flushed_alarm: Option<Timestamp>,
     /// Whether it was set, or has rung, since the last flush.
     is_alarm_new: bool,
-    alarm_failures: u32,
     /// Whether the alarm is ringing: that it is off is on disk only after its handler.
     is_ringing: bool,
     /// What has rung and whose handler goes on: were the process to die, it rings again.
@@ -61,7 +57,6 @@ impl Object {
             alarm: None,
             flushed_alarm: None,
             is_alarm_new: false,
-            alarm_failures: 0,
             is_ringing: false,
             unfinished: None,
             memory: None,
@@ -94,6 +89,14 @@ impl World {
         let waits = |object: &Object| object.is_dirty() && !object.is_ringing;
         if !lazy && self.objects.get(&id).is_some_and(waits) {
             self.flush(id);
+        }
+        if self.weather.bad_disk > 0
+            && !self.is_checking
+            && self.fate.hits(self.weather.bad_disk)
+            && let Some(object) = self.objects.get(&id)
+        {
+            object.disk.fail_after(self.fate.below(20), 1);
+            self.counts.add("fault", "storage fails");
         }
         let (wave, window) = (self.plan.wave, self.plan.window());
         let object = self.objects.entry(id).or_insert_with(Object::new);
@@ -171,6 +174,7 @@ impl World {
         } else if self.fate.hits(self.weather.lazy_disk) {
             let life = object.life;
             if !std::mem::replace(&mut object.is_flushing, true) {
+                self.counts.add("fault", "writes reach the disk late");
                 let wait = self.fate.between(1, 20);
                 self.after(wait, Happening::Flush(id, life));
             }
@@ -211,6 +215,7 @@ impl World {
             return;
         };
         let late = if self.luck.hits(self.weather.late_alarm) {
+            self.counts.add("fault", "alarm late");
             self.luck.between(100, 20_000)
         } else {
             self.luck.between(20, 60)
@@ -253,6 +258,7 @@ impl World {
     /// A request arrives.
     pub(crate) fn arrive(&mut self, id: ObjectId, call: CallId, body: &Rc<str>) {
         self.note(|| format!("{} <- #{call} {}", self_name(id), brief(body)));
+        self.counts.add_named("request", body);
         self.turn(id, None, |memory, turn| memory.request(turn, call, body));
         if self.calls.contains_key(&call)
             && let Some(object) = self.objects.get_mut(&id)
@@ -383,24 +389,15 @@ impl World {
         // Constructed for it, an object may see it set still, or not any more.
         let seen = if self.fate.hits(500) { Some(at) } else { None };
         self.note(|| format!("{} alarm", self_name(id)));
-        let rung = self.turn(id, Some(seen), |memory, turn| memory.alarm(turn));
+        self.counts.add("runtime", "alarm");
+        self.turn(id, Some(seen), |memory, turn| memory.alarm(turn));
         let Some(object) = self.objects.get_mut(&id) else {
             return;
         };
         object.is_ringing = false;
-        if rung.is_err() {
-            let pause = ALARM_RETRY << object.alarm_failures.min(5);
-            object.alarm_failures += 1;
-            if object.alarm.is_none() {
-                object.alarm = Some(at);
-                self.after(pause, Happening::Ring(id, at));
-            }
-        } else {
-            object.alarm_failures = 0;
-            object.is_alarm_new = true;
-            let goes_on = object.memory.as_ref().is_some_and(Memory::is_ringing);
-            object.unfinished = goes_on.then_some(at);
-        }
+        object.is_alarm_new = true;
+        let goes_on = object.memory.as_ref().is_some_and(Memory::is_ringing);
+        object.unfinished = goes_on.then_some(at);
         self.end_turn(id);
     }
 
@@ -421,6 +418,7 @@ impl World {
         if is_idle {
             self.before_sleep(id);
             self.end_life(id);
+            self.counts.add("runtime", "eviction of an idle object");
             self.note(|| format!("{} sleeps", self_name(id)));
         }
     }
@@ -428,15 +426,9 @@ impl World {
     /// The memory of an object is gone, whatever it was doing; the rest of it stays.
     pub(crate) fn amnesia(&mut self, id: ObjectId) {
         self.flush(id);
+        self.counts.add("fault", "memory lost");
         self.note(|| format!("{} forgets", self_name(id)));
         self.end_life(id);
-        let wires: Vec<_> = match self.objects.get(&id) {
-            Some(object) => object.sockets.keys().copied().collect(),
-            None => return,
-        };
-        for wire in wires {
-            self.may_gap(wire);
-        }
         self.fail_executing(id);
     }
 
@@ -449,6 +441,14 @@ impl World {
                 if loses { "lost" } else { "kept" }
             )
         });
+        self.counts.add(
+            "fault",
+            if loses {
+                "crash, writes lost"
+            } else {
+                "crash, writes kept"
+            },
+        );
         let Some(object) = self.objects.get_mut(&id) else {
             return;
         };
@@ -519,6 +519,7 @@ impl World {
         let body: Rc<str> = body.into();
         let call = self.name();
         let fault = self.objects.get(&id).and_then(|one| one.disk.mend());
+        self.is_checking = true;
         self.turn(id, None, |memory, turn| memory.request(turn, call, &body));
         // What it needs from the archive it has at once.
         while let Some((step, then)) = self.held_step(id, call) {
@@ -526,6 +527,7 @@ impl World {
             let outcome = outcome.map(|reply| reply.expect("an answer"));
             self.turn(id, None, |memory, turn| memory.stored(turn, then, outcome));
         }
+        self.is_checking = false;
         let object = self.objects.get_mut(&id)?;
         if let Some(statements) = fault {
             object.disk.fail_after(statements, 1);

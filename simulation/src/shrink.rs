@@ -97,5 +97,13 @@ fn calmer(weather: &Weather) -> Vec<Weather> {
             lazy_disk: 0,
             ..weather
         },
+        Weather {
+            bad_disk: 0,
+            ..weather
+        },
+        Weather {
+            bad_store: 0,
+            ..weather
+        },
     ]
 }

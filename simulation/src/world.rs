@@ -9,10 +9,12 @@ use std::rc::Rc;
 
 use parlance_shared::conversation::archive::ArchiveStep;
 use parlance_shared::conversation::archive::memory::MemoryStore;
+use parlance_shared::ids::ConversationId;
 use parlance_shared::time::Timestamp;
 
 use crate::chance::{Chance, Dice};
 use crate::client::{Device, Errand};
+use crate::counts::Counts;
 use crate::network::{Call, Wire};
 use crate::objects::{CallId, ObjectId, Outcome, StoreOutcome, Then, Timer, WireId};
 use crate::oracle::Oracle;
@@ -77,6 +79,9 @@ pub enum Happening {
     Mend(ObjectId),
     /// A client does what it has to do.
     Errand(usize, Errand),
+    /// An event was in the inbox of a device's user some time ago: the device has it by now, if
+    /// its session has been there since.
+    Look(usize, WireId, ConversationId, u64),
 }
 
 /// What arrives at a client on a socket.
@@ -130,8 +135,12 @@ pub struct World {
     pub violation: Option<Violation>,
     /// What happened, where it is wanted.
     pub trace: Option<Vec<String>>,
+    /// Whether an object is asked past all faults.
+    pub is_checking: bool,
     /// How many events there were.
     pub events: u64,
+    /// How often things happened.
+    pub counts: Counts,
 }
 
 impl World {
@@ -159,7 +168,9 @@ impl World {
             cut: BTreeMap::new(),
             violation: None,
             trace: traced.then(Vec::new),
+            is_checking: false,
             events: 0,
+            counts: Counts::default(),
         };
         world.sign_up();
         for (number, step) in plan.steps.iter().enumerate() {
@@ -203,6 +214,20 @@ impl World {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>9.3}  {}", now as f64 / 1000.0, text()));
         }
+    }
+
+    /// Looks whether a promise is kept, and says so.
+    pub fn promise(
+        &mut self,
+        rule: &'static str,
+        is_kept: bool,
+        text: impl FnOnce() -> String,
+    ) -> bool {
+        self.counts.add("promise looked at", rule);
+        if !is_kept {
+            self.broken(rule, text());
+        }
+        is_kept
     }
 
     /// A promise was not kept. Only the first one counts.
@@ -257,6 +282,9 @@ impl World {
                 self.cut.remove(&object);
             }
             Happening::Errand(device, errand) => self.errand(device, errand),
+            Happening::Look(device, wire, place, seq) => {
+                self.check_not_withheld(device, wire, place, seq);
+            }
         }
     }
 }

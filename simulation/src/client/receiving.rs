@@ -105,6 +105,7 @@ impl World {
                 let rooms = &mut self.devices[device].rooms;
                 if rooms.get(&place).is_some_and(|(known, _)| *known == wire) {
                     rooms.remove(&place);
+                    self.room_ended(device, place);
                 }
             }
             None => {}
@@ -113,6 +114,7 @@ impl World {
 
     fn frame(&mut self, wire: WireId, device: usize, frame: ServerFrame) {
         let user = self.devices[device].user;
+        self.count_frame(&frame);
         match frame {
             ServerFrame::Batch { frames } => {
                 for frame in frames {
@@ -136,11 +138,49 @@ impl World {
                 let text = format!("{conversation_id} has a gap for {user}");
                 self.broken("a short log is never too long for the inbox", text);
             }
-            ServerFrame::ConversationForgotten { conversation_id } => {
-                self.devices[device].views.remove(&conversation_id);
-            }
+            ServerFrame::ConversationForgotten {
+                conversation_id,
+                up_to_seq,
+            } => self.forget(device, conversation_id, up_to_seq.get()),
             _ => {}
         }
+    }
+
+    /// What was of a former membership goes, on another device's word. It may have come in again.
+    fn forget(&mut self, device: usize, place: ConversationId, upto: u64) {
+        let views = &mut self.devices[device].views;
+        match views.get_mut(&place) {
+            Some(view) if view.all.last().is_some_and(|last| *last > upto) => {
+                view.all.retain(|seq| *seq > upto);
+                view.messages.retain(|(seq, ..)| *seq > upto);
+                view.base = view.base.max(upto + 1);
+            }
+            _ => {
+                views.remove(&place);
+            }
+        }
+    }
+
+    fn count_frame(&mut self, frame: &ServerFrame) {
+        let what = match frame {
+            ServerFrame::MsgAck(ack) if ack.duplicate => "msg_ack of a repeat",
+            ServerFrame::MsgAck(_) => "msg_ack",
+            ServerFrame::MessageScheduled(_) => "message_scheduled",
+            ServerFrame::DeliveryReceipt(_) => "delivery_receipt",
+            ServerFrame::ReadReceipt(_) => "read_receipt",
+            ServerFrame::MessageHidden { .. } => "message_hidden",
+            ServerFrame::ConversationRead { .. } => "conversation_read",
+            ServerFrame::ConversationForgotten { .. } => "conversation_forgotten",
+            ServerFrame::SyncComplete { .. } => "sync_complete",
+            ServerFrame::Batch { .. } => "batch",
+            ServerFrame::Error(error) => {
+                let code = serde_json::to_string(&error.code).unwrap_or_default();
+                let code = code.trim_matches('"');
+                return self.counts.add("frame", &format!("error {code}"));
+            }
+            _ => return,
+        };
+        self.counts.add("frame", what);
     }
 
     /// An event comes: is it one that this user may see, and in order?
@@ -217,31 +257,32 @@ impl World {
             return;
         }
         let last = on.last.get(&place).copied();
-        if let Some(last) = last
-            && seq < last
-            && seq > view.base
-            && !(view.roomed && on.room.is_none())
-        {
-            let text = format!("dev {device} got {seq} of {place} after {last}");
-            return self.broken("nothing is delivered out of order", text);
+        let base = view.base;
+        if let Some(last) = last {
+            let is_in_order = seq >= last || seq <= base;
+            let text = || format!("dev {device} got {seq} of {place} after {last}");
+            if !self.promise("nothing is delivered out of order", is_in_order, text) {
+                return;
+            }
         }
+        let Some(view) = self.devices[device].views.get(&place) else {
+            return;
+        };
         let Some(before) = last.max(view.upto) else {
             return;
         };
-        // A session shows nothing of what a socket of the conversation shows.
-        if on.room.is_none() && view.roomed {
-            return;
-        }
         // What one can no longer read does not come, where one was away for a moment.
         let log = self.oracle.logs.get(&place);
         let may_read = log
             .and_then(|log| log.member_from(user))
             .is_some_and(|from| from <= seq);
         let missing = (before + 1..seq).find(|between| !view.all.contains(between));
-        if let Some(missing) = missing.filter(|_| may_read) {
-            let text = format!("dev {device} got {seq} of {place} without {missing}");
-            self.broken("a socket that was not disturbed leaves nothing out", text);
-        }
+        let missing = missing.filter(|_| may_read);
+        self.promise(
+            "a socket that was not disturbed leaves nothing out",
+            missing.is_none(),
+            || format!("dev {device} got {seq} of {place} without {missing:?}"),
+        );
     }
 
     /// Acknowledges what a device has of a conversation.

@@ -161,8 +161,8 @@ impl World {
             content_type: ContentType::Text,
             reply_to: draft.reply_to,
             media_id: None,
-            mentions: Vec::new(),
-            thread_root: None,
+            mentions: draft.mentions,
+            thread_root: draft.thread_root,
             send_at: draft.send_at,
         };
         let mut frame = serde_json::to_value(&message).expect("a message");
@@ -198,9 +198,38 @@ impl World {
         }
     }
 
+    /// Sends a message once more that was acknowledged.
+    pub(crate) fn repeat(&mut self, device: usize, way: Way, pick: usize) -> Option<()> {
+        let one = &mut self.devices[device];
+        let (id, draft) = one
+            .sent
+            .iter()
+            .rev()
+            .nth(pick)
+            .or(one.sent.first())?
+            .clone();
+        let draft = Draft {
+            is_repeat: true,
+            way,
+            tries: 0,
+            ..draft
+        };
+        one.drafts.insert(id, draft);
+        self.send_draft(device, id);
+        Some(())
+    }
+
     /// A message was acknowledged.
     pub(super) fn acked(&mut self, device: usize, ack: &MessageAck) {
-        self.devices[device].drafts.remove(&ack.client_msg_id);
+        let one = &mut self.devices[device];
+        if let Some(draft) = one.drafts.remove(&ack.client_msg_id) {
+            if draft.is_repeat {
+                let rule = "what was acknowledged is acknowledged again";
+                self.counts.add("promise looked at", rule);
+            }
+            one.sent.retain(|(id, _)| *id != ack.client_msg_id);
+            one.sent.push((ack.client_msg_id, draft));
+        }
         let user = self.devices[device].user;
         self.acknowledged(user, ack);
     }
@@ -216,8 +245,14 @@ impl World {
 
     /// A message was refused: for good, or it is sent again when its time comes.
     pub(super) fn draft_refused(&mut self, device: usize, id: ClientMessageId, code: Code) {
-        if !may_succeed(code) {
-            self.devices[device].drafts.remove(&id);
+        if may_succeed(code) {
+            return;
+        }
+        let user = self.devices[device].user;
+        if let Some(draft) = self.devices[device].drafts.remove(&id)
+            && draft.is_repeat
+        {
+            self.repeat_refused(user, draft.place, id, code);
         }
     }
 
@@ -250,6 +285,9 @@ impl World {
                 }
             }
             Purpose::Create(to, body, tries) => {
+                if let (Ok(_), ObjectId::Conversation(place)) = (&outcome, to) {
+                    self.oracle.created(place);
+                }
                 if matches!(outcome, Err(Failure::Unreachable)) && tries > 0 {
                     let purpose = Purpose::Create(to, body.clone(), tries - 1);
                     self.http(device, to, body, purpose);

@@ -174,11 +174,7 @@ impl ConversationModel {
             (Needer::Alarm, met) => {
                 self.archiving.rings = false;
                 if met.is_ok() {
-                    // Where storage fails now, the runtime rings again.
-                    if self.alarm(turn).is_err() {
-                        turn.failures += 1;
-                        turn.alarm = Some(turn.now + Duration::from_secs(2));
-                    }
+                    self.alarm(turn);
                 } else {
                     self.archive(turn);
                 }

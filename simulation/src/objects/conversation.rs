@@ -97,13 +97,8 @@ impl ConversationModel {
         turn.output.push(Output::Answer(call, outcome));
     }
 
-    pub(super) fn alarm(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
-        let failed = |error: SqlError| error.to_string();
-        let mut effects = self
-            .service
-            .on_timers(turn.now, turn.dice)
-            .map_err(failed)?;
-        effects.absorb(self.service.on_alarm(turn.now).map_err(failed)?);
+    pub(super) fn alarm(&mut self, turn: &mut Turn<'_>) {
+        let mut effects = self.service.ring(turn.now, turn.dice);
         set_alarm(turn, &effects);
         let need = effects.needs.take();
         self.carry_out(turn, effects);
@@ -111,7 +106,6 @@ impl ConversationModel {
             Some(need) => self.bring(turn, need, Needer::Alarm),
             None => self.archive(turn),
         }
-        Ok(())
     }
 
     pub(super) fn frame(&mut self, turn: &mut Turn<'_>, wire: WireId, text: &str) {

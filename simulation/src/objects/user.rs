@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use parlance_shared::protocol::problem::{Problem, ServiceError};
 use parlance_shared::sql::OBJECT_SCOPE;
 use parlance_shared::time::Timestamp;
 use parlance_shared::user::call::{OpenSession, UserRequest};
@@ -55,14 +54,7 @@ impl UserModel {
 
     pub(super) fn request(&mut self, turn: &mut Turn<'_>, call: CallId, body: &Rc<str>) {
         let request: UserRequest = serde_json::from_str(body).expect("a request");
-        let (reply, effects) = match self.service.handle(request, turn.now, turn.dice) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                let problem = told(turn, error);
-                turn.output.push(Output::Answer(call, Err(problem)));
-                return;
-            }
-        };
+        let (reply, effects) = self.service.handle(request, turn.now, turn.dice);
         match reply {
             Reply::Now(text) => {
                 self.carry_out(turn, effects);
@@ -79,18 +71,14 @@ impl UserModel {
         }
     }
 
-    pub(super) fn alarm(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
+    pub(super) fn alarm(&mut self, turn: &mut Turn<'_>) {
         let pings: Vec<_> = self
             .sockets
             .iter()
             .map(|(id, wire)| (*id, turn.pings.get(wire).copied()))
             .collect();
-        let effects = self
-            .service
-            .on_alarm(turn.now, &pings)
-            .map_err(|error| error.to_string())?;
+        let effects = self.service.on_alarm(turn.now, &pings);
         self.carry_out(turn, effects);
-        Ok(())
     }
 
     pub(super) fn frame(&mut self, turn: &mut Turn<'_>, wire: WireId, text: &str) {
@@ -107,8 +95,7 @@ impl UserModel {
             return;
         };
         self.sockets.remove(&id);
-        let closed = self.service.close_session(id, turn.now);
-        let effects = or_failed(turn, closed);
+        let effects = self.service.close_session(id, turn.now);
         self.carry_out(turn, effects);
     }
 
@@ -136,15 +123,13 @@ impl UserModel {
         let answer = outcome
             .map(|reply| reply.to_string())
             .map_err(Failure::into_problem);
-        let answered = self.service.answered(ticket, answer, turn.now);
-        let effects = or_failed(turn, answered);
+        let effects = self.service.answered(ticket, answer, turn.now);
         self.carry_out(turn, effects);
     }
 
     pub(super) fn woken(&mut self, turn: &mut Turn<'_>) {
         self.timers = self.timers.saturating_sub(1);
-        let woken = self.service.wake(turn.now);
-        let effects = or_failed(turn, woken);
+        let effects = self.service.wake(turn.now);
         self.carry_out(turn, effects);
     }
 
@@ -214,11 +199,4 @@ impl UserModel {
         self.calls += 1;
         turn.output.push(Output::Call { to, body, then });
     }
-}
-
-fn or_failed(turn: &mut Turn<'_>, outcome: Result<Effects, ServiceError>) -> Effects {
-    outcome.unwrap_or_else(|error| {
-        let _: Problem = told(turn, error);
-        Vec::new()
-    })
 }

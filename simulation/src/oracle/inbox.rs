@@ -69,20 +69,20 @@ impl World {
             let went_back = before.is_some_and(|before| {
                 row.head < before.head || row.read < before.read || row.delivered < before.delivered
             });
-            if went_back || row.read > row.delivered {
-                let text = format!("{user} in {place}: {before:?}, then {row:?}");
-                return self.broken(
-                    "positions go forwards, and what is read was delivered",
-                    text,
-                );
+            self.promise(
+                "positions go forwards, and what is read was delivered",
+                !went_back && row.read <= row.delivered,
+                || format!("{user} in {place}: {before:?}, then {row:?}"),
+            );
+            if row.membership == 0 && before.is_some_and(|before| before.head < row.head) {
+                self.look_at_sessions(user, place, row.head);
             }
             let Some(counted) = self.recount(user, place, row) else {
                 continue;
             };
-            if counted != row.unread {
-                let text = format!("{user} in {place}: {row:?} where the log has {counted}");
-                return self.broken("unread is what the log says", text);
-            }
+            self.promise("unread is what the log says", counted == row.unread, || {
+                format!("{user} in {place}: {row:?} where the log has {counted}")
+            });
         }
     }
 

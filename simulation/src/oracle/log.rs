@@ -236,16 +236,66 @@ impl World {
     pub(super) fn log_flushed(&mut self, place: ConversationId) {
         let head = self.oracle.logs.get(&place).map_or(0, Log::head);
         self.oracle.logs.entry(place).or_default();
-        for event in self.events_on_disk(place, head) {
+        let events = self.events_on_disk(place, head);
+        for event in events {
             let Some(log) = self.oracle.logs.get_mut(&place) else {
                 return;
             };
-            if let Err((rule, text)) = log.add(&event) {
+            let added = log.add(&event);
+            self.counts.add("event", Print::of(&event).kind);
+            if let Err((rule, text)) = added {
                 return self.broken(rule, format!("{place}: {text}"));
             }
+            self.counts.add(
+                "promise looked at",
+                "a log has no gaps, nothing twice, and times in its order",
+            );
             self.check_written(place, &event);
         }
+        self.note_scheduled(place);
         self.check_places(place);
+    }
+
+    /// What waits to be sent, by the disk.
+    fn note_scheduled(&mut self, place: ConversationId) {
+        let has_log = self
+            .oracle
+            .logs
+            .get(&place)
+            .is_some_and(|log| log.head() > 0);
+        let Some(disk) = self.disk(ObjectId::Conversation(place)).filter(|_| has_log) else {
+            return;
+        };
+        let waiting = disk.look(
+            "SELECT sender_id, client_msg_id, send_at, created_at FROM scheduled_message
+             WHERE scope = 1 AND problem IS NULL",
+            &[],
+        );
+        for row in waiting {
+            if let (Ok(sender), Ok(id), Ok(send_at), Ok(made_at)) =
+                (row.get(0), row.get(1), row.get(2), row.get(3))
+            {
+                let made = (place, sender, id);
+                self.oracle.made.insert(made, (send_at, made_at));
+            }
+        }
+    }
+
+    /// Of what was to be sent at one time, what was made first is sent first.
+    fn check_made(&mut self, place: ConversationId, sender: UserId, id: ClientMessageId) {
+        let Some((send_at, made_at)) = self.oracle.made.remove(&(place, sender, id)) else {
+            return;
+        };
+        self.counts.add("runtime", "scheduled message sent");
+        let last = self.oracle.sent.entry((place, send_at)).or_insert(made_at);
+        let before = *last;
+        *last = before.max(made_at);
+        let is_in_order = before <= made_at || self.oracle.moved.contains(&place);
+        self.promise(
+            "scheduled messages are sent in the order in which they were made",
+            is_in_order,
+            || format!("{id} of {place}, made at {made_at}, comes after one of {before}"),
+        );
     }
 
     /// A message is one that its sender wrote, and was not kept from writing.
@@ -264,6 +314,9 @@ impl World {
             return self.broken("what was sent is in the log", format!("{message:?}"));
         }
         let since = attempt.at;
+        if let Some(id) = message.client_msg_id {
+            self.check_made(place, sender, id);
+        }
         let peer = self
             .oracle
             .directs
@@ -271,11 +324,11 @@ impl World {
             .and_then(|two| two.iter().find(|user| **user != sender));
         if let Some(peer) = peer
             && let Some(wish) = self.oracle.wishes.get(&(*peer, sender))
-            && wish.is_blocked
-            && wish.granted_at.is_some_and(|at| at < since)
         {
-            let text = format!("{sender} writes to {peer}: {message:?}");
-            self.broken("one who is blocked does not write", text);
+            let is_kept_out = wish.is_blocked && wish.granted_at.is_some_and(|at| at < since);
+            self.promise("one who is blocked does not write", !is_kept_out, || {
+                format!("{sender} writes: {message:?}")
+            });
         }
     }
 
@@ -308,12 +361,15 @@ impl World {
             let went_back = before.is_some_and(|(since, before_delivered, before_read)| {
                 since == joined && (delivered < before_delivered || read < before_read)
             });
-            if went_back || read > delivered || delivered > head {
-                let text = format!(
-                    "{user} in {place}: delivered {delivered}, read {read}, head {head}, before {before:?}"
-                );
-                self.broken("receipts go forwards, and what is read was delivered", text);
-            }
+            self.promise(
+                "receipts go forwards, and what is read was delivered",
+                !went_back && read <= delivered && delivered <= head,
+                || {
+                    format!(
+                        "{user} in {place}: delivered {delivered}, read {read}, head {head}, before {before:?}"
+                    )
+                },
+            );
         }
     }
 }
