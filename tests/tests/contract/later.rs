@@ -54,6 +54,35 @@ async fn a_scheduled_message_waits_is_listed_and_is_sent_once() {
 }
 
 #[tokio::test]
+async fn messages_for_one_time_are_listed_and_sent_in_the_order_in_which_they_were_made() {
+    let (ann, bob, id) = pair().await;
+    let path = format!("/conversations/{id}/messages");
+    let texts: Vec<_> = (1..=5).map(|number| format!("number {number}")).collect();
+    let contents = |list: &Value| -> Vec<String> {
+        let list = list.as_array().expect("a list").iter();
+        list.map(|one| one["content"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    // One time that does not come while one looks at the list, and one that does.
+    for ahead in [86_400, 4] {
+        let send_at = from_now(Duration::from_secs(ahead));
+        for text in &texts {
+            let body = json!({"client_msg_id": uuid(), "content": text, "send_at": send_at});
+            ann.api.post(&path, body).await.ok(202);
+        }
+        if ahead > 1000 {
+            let listed = ann.api.get(&scheduled(&id)).await.ok(200);
+            assert_eq!(contents(&listed["scheduled"]), texts);
+        }
+    }
+    eventually("all to be sent", async || {
+        bob.item(&id).await.filter(|item| item["head_seq"] == 5)
+    })
+    .await;
+    assert_eq!(contents(&json!(bob.events(&id, 0).await)), texts);
+}
+
+#[tokio::test]
 async fn a_scheduled_message_whose_time_comes_while_the_service_is_down_is_sent_once_it_is_back() {
     let mut server = Server::start();
     let [ann, bob] = User::sign_up_all(&server).await;

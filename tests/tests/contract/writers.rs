@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use parlance_tests::scene::pair;
 use parlance_tests::socket::seqs;
 use parlance_tests::uuid;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_message_sent_again_is_the_same_message_on_every_device() {
@@ -27,6 +28,31 @@ async fn a_message_sent_again_is_the_same_message_on_every_device() {
         .filter_map(|event| event["content"].as_str())
         .collect();
     assert_eq!(said, ["hello", "mine"], "a name is the sender's own");
+}
+
+#[tokio::test]
+async fn a_message_sent_again_is_known_whatever_has_changed_since() {
+    let (ann, bob, id) = pair().await;
+    let path = format!("/conversations/{id}/messages");
+    let root = ann.try_say(&id, &uuid(), "root").await.ok(201);
+    let name = uuid();
+    let body = json!({
+        "client_msg_id": name,
+        "content": "below",
+        "thread_root": root["message_id"],
+        "mentions": [bob.id],
+    });
+    let first = ann.api.post(&path, body.clone()).await.ok(201);
+    let root_id = root["message_id"].as_str().expect("an id");
+    let delete = format!("{path}/{root_id}?for=everyone");
+    ann.api.ask("DELETE", &delete, Value::Null).await.ok(200);
+    let block = format!("/users/me/blocks/{}", ann.id);
+    bob.api.ask("PUT", &block, Value::Null).await.ok(204);
+    let again = ann.api.post(&path, body).await.ok(200);
+    assert_eq!(again["duplicate"], true);
+    assert_eq!(again["seq"], first["seq"]);
+    let other = ann.try_say(&id, &uuid(), "another").await;
+    other.problem(403, "forbidden");
 }
 
 #[tokio::test]
