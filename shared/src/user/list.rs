@@ -17,6 +17,7 @@ use crate::conversation::call::MemberPosition;
 use crate::ids::{ConversationId, DeviceId, UserId};
 use crate::page;
 use crate::params;
+use crate::planted::{self, Bug};
 use crate::protocol::conversation::{
     ConversationItem, ConversationPage, ConversationType, LastMessage, Membership,
 };
@@ -437,6 +438,7 @@ fn read_item(row: &Row, now: Timestamp) -> Result<(ConversationItem, Position), 
     let membership: Membership = row.get(14)?;
     let last_msg = read_last(row.get(12)?)?.map(|last| match membership {
         Membership::Member => last.shown_at(now),
+        _ if planted::is_on(Bug::PreviewStays) => last,
         _ => last.without_preview(),
     });
     let position = Position {

@@ -6,7 +6,7 @@ use parlance_simulation::plan::Plan;
 use parlance_simulation::run;
 
 /// Seeds in which a fault has to show.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 1000;
 
 /// The first seed that a fault breaks, and the promise that is broken then. A fault is planted in
 /// the thread that runs, and nowhere else.
