@@ -257,8 +257,11 @@ impl World {
             return;
         }
         let last = on.last.get(&place).copied();
+        // A session shows nothing of what a socket of the conversation shows, until that is given
+        // up, or something that was done there is done again: that is answered with its event.
+        let is_beside = view.roomed && on.room.is_none();
         let base = view.base;
-        if let Some(last) = last {
+        if let Some(last) = last.filter(|_| !is_beside) {
             let is_in_order = seq >= last || seq <= base;
             let text = || format!("dev {device} got {seq} of {place} after {last}");
             if !self.promise("nothing is delivered out of order", is_in_order, text) {
@@ -268,7 +271,7 @@ impl World {
         let Some(view) = self.devices[device].views.get(&place) else {
             return;
         };
-        let Some(before) = last.max(view.upto) else {
+        let Some(before) = last.max(view.upto).filter(|_| !is_beside) else {
             return;
         };
         // What one can no longer read does not come, where one was away for a moment.
