@@ -75,6 +75,8 @@ impl World {
         let weather = self.weather;
         let is_lost = self.luck.hits(weather.lost_request) || self.cut.contains_key(&to);
         let loses_answer = self.luck.hits(weather.lost_answer);
+        // Of a client's wish to block no copy comes late: after the next one it would be a new wish.
+        let comes_once = matches!(caller, Caller::Client(_, Purpose::Block { .. }));
         let call = Call {
             caller,
             loses_answer,
@@ -94,7 +96,7 @@ impl World {
         };
         let wait = self.latency();
         self.after(wait, arrive());
-        if self.luck.hits(weather.doubled) {
+        if self.luck.hits(weather.doubled) && !comes_once {
             self.counts.add("fault", "request doubled");
             let wait = wait + self.latency() * self.luck.between(1, 20);
             self.after(wait, arrive());
