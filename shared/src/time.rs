@@ -45,6 +45,13 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// How long to wait after something has failed once more than `failures` times in a row: twice as
+/// long each time.
+#[must_use]
+pub fn pause_after(failures: u32, first: Duration, longest: Duration) -> Duration {
+    first.saturating_mul(1 << failures.min(10)).min(longest)
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Self;
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::ids::UserId;
 use crate::planted::{self, Bug};
 use crate::protocol::seq::Seq;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, pause_after};
 
 /// How long a lane rests after it was served, so that what comes in a burst travels together.
 /// The first event after a pause is due at once.
@@ -91,7 +91,7 @@ impl Lane {
             return least;
         }
         let longest = LONGEST_PACE.max(least);
-        let pace = least.saturating_mul(1 << self.streak.min(10)).min(longest);
+        let pace = pause_after(self.streak, least, longest);
         // Up to a quarter less, by the member: lanes that were served together come apart, and do
         // not keep the object from all else at one and the same moment.
         let [.., spread] = user_id.as_bytes();
@@ -349,9 +349,7 @@ impl Lanes {
     /// The delivery failed; it is tried again later, with everything that has come meanwhile.
     pub fn failed(&mut self, user_id: UserId, now: Timestamp) {
         if let Some(lane) = self.lanes.get_mut(&user_id) {
-            let pause = FIRST_RETRY
-                .saturating_mul(1 << lane.failures.min(10))
-                .min(LONGEST_RETRY);
+            let pause = pause_after(lane.failures, FIRST_RETRY, LONGEST_RETRY);
             lane.failures = lane.failures.saturating_add(1);
             self.wait(user_id, now + pause);
         }

@@ -16,15 +16,15 @@ use crate::ids::ScheduledId;
 use crate::params;
 use crate::protocol::seq::Seq;
 use crate::sql::{Row, Sql, SqlError, Value, transact};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, pause_after};
 
 /// How long what has expired in the archive, where it is shown to nobody any more, waits to be
 /// taken out of its segment, so that a segment is not written for each message.
 const GATHERED: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long after a failure of storage the alarm goes off again; doubled with each further one.
 const RETRY: Duration = Duration::from_secs(2);
-/// How often that is doubled: to some four minutes.
-const LONGEST_PAUSE: u32 = 7;
+/// The longest such pause.
+const LONGEST_RETRY: Duration = Duration::from_secs(256);
 /// Timers that are worked off at once.
 const BATCH: u32 = 100;
 
@@ -204,8 +204,8 @@ impl<S: Sql> ConversationService<S> {
         let pause = match timers.and(rest) {
             Err(failure) => {
                 effects.failure = Some(failure);
-                let pause = RETRY * (1 << self.alarm_failures.min(LONGEST_PAUSE));
-                self.alarm_failures += 1;
+                let pause = pause_after(self.alarm_failures, RETRY, LONGEST_RETRY);
+                self.alarm_failures = self.alarm_failures.saturating_add(1);
                 pause
             }
             // It is asked again at once where that can be brought.

@@ -51,8 +51,7 @@ impl<S: Sql> UserService<S> {
             .entry(conversation_id)
             .and_modify(|at| *at = after.min(*at))
             .or_insert(after);
-        let was_withheld = session.kept.withheld.remove(&conversation_id);
-        session.withheld_since.remove(&conversation_id);
+        let was_withheld = session.no_longer_withhold(conversation_id);
         if !std::mem::replace(&mut session.kept.is_catching_up, true) || was_withheld {
             self.keep(socket, effects);
         }
@@ -80,8 +79,7 @@ impl<S: Sql> UserService<S> {
                 return Ok(());
             }
         }
-        session.kept.withheld.remove(&conversation_id);
-        session.withheld_since.remove(&conversation_id);
+        session.no_longer_withhold(conversation_id);
         self.keep(socket, effects);
         Ok(())
     }

@@ -21,14 +21,14 @@ use crate::object;
 use crate::protocol::frame::CloseCode;
 use crate::protocol::problem::{Problem, ServiceError};
 use crate::sql::Sql;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, pause_after};
 
 /// An alarm is not set nearer than this.
 const EARLIEST_ALARM: Duration = Duration::from_secs(1);
 /// How long after a failure an alarm does again what is left of it; doubled with each further one.
 const ALARM_RETRY: Duration = Duration::from_secs(2);
-/// How often that is doubled: to some four minutes.
-const LONGEST_PAUSE: u32 = 7;
+/// The longest such pause.
+const LONGEST_RETRY: Duration = Duration::from_secs(256);
 /// An alarm that is set is left alone unless it would be later than needed by more than this.
 const ALARM_SLACK: Duration = Duration::from_secs(5);
 
@@ -94,8 +94,8 @@ impl<S: Sql> UserService<S> {
             Ok(()) => self.alarm_failures = 0,
             Err(error) => {
                 failed(error, &mut effects);
-                let pause = ALARM_RETRY * (1 << self.alarm_failures.min(LONGEST_PAUSE));
-                self.alarm_failures += 1;
+                let pause = pause_after(self.alarm_failures, ALARM_RETRY, LONGEST_RETRY);
+                self.alarm_failures = self.alarm_failures.saturating_add(1);
                 self.alarm = Some(now + pause);
                 effects.push(Effect::Alarm(now + pause));
             }

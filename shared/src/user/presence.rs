@@ -112,21 +112,6 @@ const fn hidden(user_id: UserId) -> PresenceUpdate {
 }
 
 impl<S: Sql> UserService<S> {
-    /// A session was opened, or the poll grace is over, or the object was loaded and its sessions
-    /// restored: whoever follows this user is told, if it has come or gone. To be called after
-    /// the request that woke the object, so that a client which connects again after a crash is
-    /// not shown as gone in between.
-    ///
-    /// # Errors
-    /// When storage fails.
-    pub(super) fn presence_check(
-        &mut self,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) -> Result<(), ServiceError> {
-        self.announce(now, effects)
-    }
-
     /// A session has ended and was taken from the sessions: whoever follows this user is told if
     /// that was the last one. Those whom it followed are not told: a phone comes back soon and
     /// follows them again, and one who changes meanwhile learns that nobody wants to know.
@@ -146,7 +131,7 @@ impl<S: Sql> UserService<S> {
         }
         // What can fail comes before anything is noted as asked.
         self.keep_away_until(now)?;
-        self.announce(now, effects)
+        self.presence_check(now, effects)
     }
 
     /// When [`Self::presence_check`] has to be called for a client that polls, where one is away.

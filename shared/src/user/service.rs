@@ -365,8 +365,7 @@ impl<S: Sql> UserService<S> {
             let after = session.has_up_to(id, acknowledged.max(call.after_seq));
             if after < row.head_seq && !session.behind.contains_key(&id) {
                 self.fall_behind(socket, id, after, now, effects);
-            } else if session.kept.withheld.remove(&id) {
-                session.withheld_since.remove(&id);
+            } else if session.no_longer_withhold(id) {
                 self.keep(socket, effects);
             }
         }

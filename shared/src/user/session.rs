@@ -155,6 +155,12 @@ impl Session {
         self.kept.withheld.insert(id)
     }
 
+    /// Notes that nothing of a conversation is withheld. Says whether that is to be kept.
+    pub fn no_longer_withhold(&mut self, id: ConversationId) -> bool {
+        self.withheld_since.remove(&id);
+        self.kept.withheld.remove(&id)
+    }
+
     /// Whether something of a conversation may be withheld from it.
     pub fn may_withhold(&self, id: ConversationId) -> bool {
         self.kept.withheld.len() < MOST_WITHHELD || self.kept.withheld.contains(&id)

@@ -184,12 +184,7 @@ impl World {
     /// What was to be sent at a time has been.
     fn check_scheduled(&mut self) {
         for place in self.oracle.places.clone() {
-            let has_log = self
-                .oracle
-                .logs
-                .get(&place)
-                .is_some_and(|log| log.head() > 0);
-            let Some(disk) = self.disk(ObjectId::Conversation(place)).filter(|_| has_log) else {
+            let Some(disk) = self.disk_with_log(place) else {
                 continue;
             };
             let late = disk.look(
@@ -436,18 +431,9 @@ impl World {
             }
         }
         for place in &self.oracle.places {
-            let id = ObjectId::Conversation(*place);
-            let Some(disk) = self.disk(id) else {
+            let Some(disk) = self.disk_with_log(*place) else {
                 continue;
             };
-            if self
-                .oracle
-                .logs
-                .get(place)
-                .is_none_or(|log| log.head() == 0)
-            {
-                continue;
-            }
             if !disk
                 .look("SELECT 1 FROM former_member WHERE scope = 1", &[])
                 .is_empty()
@@ -471,17 +457,9 @@ impl World {
     fn check_archive(&mut self) {
         let mut left = self.store.objects();
         for place in self.oracle.places.clone() {
-            let Some(disk) = self.disk(ObjectId::Conversation(place)) else {
+            let Some(disk) = self.disk_with_log(place) else {
                 continue;
             };
-            if self
-                .oracle
-                .logs
-                .get(&place)
-                .is_none_or(|log| log.head() == 0)
-            {
-                continue;
-            }
             let named = |rows: Vec<parlance_shared::sql::Row>| {
                 rows.iter()
                     .filter_map(|row| row.get::<String>(0).ok())

@@ -1,6 +1,7 @@
 //! Logs: one gap-free order per conversation, and who may see what of it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use parlance_shared::conversation::store::events_on_disk;
 use parlance_shared::ids::{ClientMessageId, ConversationId, MessageId, UserId};
@@ -9,7 +10,7 @@ use parlance_shared::protocol::event::Event;
 use parlance_shared::protocol::group::GroupChange;
 use parlance_shared::protocol::seq::Seq;
 
-use crate::disk::Unfailing;
+use crate::disk::{Disk, Unfailing};
 use crate::objects::ObjectId;
 use crate::world::World;
 
@@ -256,14 +257,16 @@ impl World {
         self.check_places(place);
     }
 
+    /// The disk of a conversation that has a log.
+    pub(super) fn disk_with_log(&self, place: ConversationId) -> Option<Rc<Disk>> {
+        let log = self.oracle.logs.get(&place)?;
+        let disk = self.disk(ObjectId::Conversation(place));
+        disk.filter(|_| log.head() > 0)
+    }
+
     /// What waits to be sent, by the disk.
     fn note_scheduled(&mut self, place: ConversationId) {
-        let has_log = self
-            .oracle
-            .logs
-            .get(&place)
-            .is_some_and(|log| log.head() > 0);
-        let Some(disk) = self.disk(ObjectId::Conversation(place)).filter(|_| has_log) else {
+        let Some(disk) = self.disk_with_log(place) else {
             return;
         };
         let waiting = disk.look(

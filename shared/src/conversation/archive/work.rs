@@ -31,7 +31,7 @@ use crate::conversation::store::Store;
 use crate::need::SegmentNeed;
 use crate::protocol::seq::Seq;
 use crate::sql::{Sql, SqlError, transact};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, pause_after};
 
 /// Events that are read in one step.
 const STEP: u32 = 1000;
@@ -200,9 +200,7 @@ impl Archive {
 
     fn fail(&mut self, now: Timestamp) {
         self.abandon();
-        let wait = FIRST_RETRY
-            .saturating_mul(1 << self.failures.min(10))
-            .min(LONGEST_RETRY);
+        let wait = pause_after(self.failures, FIRST_RETRY, LONGEST_RETRY);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(now + wait);
     }

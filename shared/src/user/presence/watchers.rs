@@ -190,8 +190,13 @@ impl<S: Sql> UserService<S> {
     }
 
     /// Tells the watchers, where the user has come or gone since they were told last, or where
-    /// telling them was broken off.
-    pub(super) fn announce(
+    /// telling them was broken off. To be called after a session was opened, the poll grace is over,
+    /// or the object was loaded and its sessions restored: then after the request that woke it, so
+    /// that a client which connects again after a crash is not shown as gone in between.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub(in crate::user) fn presence_check(
         &mut self,
         now: Timestamp,
         effects: &mut Effects,
